@@ -1,0 +1,483 @@
+"""Tensor: an array, its gradient, and the operators and methods that apply ops to it."""
+
+import builtins
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from tinybn import autograd, ops
+from tinybn._typing import Array, Axis, DTypeLike, Op, Shape
+from tinybn.autograd import Node, Variable, apply
+from tinybn.errors import DTypeError, GraphError, ShapeError
+
+
+class Tensor(Variable):
+    """An n-dimensional array that can record what is computed with it. `tinybn.tensor` makes one.
+
+    Attributes:
+        data: the NumPy array.
+        grad: the gradient that `backward` has accumulated, a Tensor, or None.
+        requires_grad: whether ops on this tensor are recorded.
+
+    >>> import tinybn as tb
+    >>> x = tb.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    __slots__ = ()
+
+    # NumPy's operators leave Tensors to the methods below, and its ufuncs refuse them: neither drops the graph.
+    __array_ufunc__ = None
+
+    # --- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node that recorded this tensor, None for a leaf."""
+        return self.node
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.node is None
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or its entry ``dim``."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def numel(self) -> int:
+        """How many elements there are."""
+        return self.data.size
+
+    def dim(self) -> int:
+        return self.data.ndim
+
+    def __len__(self) -> int:
+        if not self.data.ndim:
+            raise TypeError("len: a 0-d tensor has no length")
+        return len(self.data)
+
+    def __iter__(self) -> Iterator["Tensor"]:
+        if not self.data.ndim:
+            raise TypeError("iter: a 0-d tensor cannot be iterated over")
+        return (self[i] for i in range(len(self.data)))
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.data, separator=", ", prefix="tensor(")
+        dtype = "" if self.data.dtype in _DTYPES_LEFT_OUT else f", dtype={self.data.dtype}"
+        node = f", grad_fn=<{self.node.op.__name__}>" if self.node else ", requires_grad=True" * self.requires_grad
+        return f"tensor({text}{dtype}{node})"
+
+    __hash__ = object.__hash__
+
+    # --- to NumPy and Python ------------------------------------------------------------------------------------
+
+    def numpy(self) -> Array:
+        """The array itself, not a copy. Changes made through it are not seen by autograd."""
+        if self.requires_grad:
+            raise GraphError("numpy: this tensor requires grad; use tensor.detach().numpy()")
+        return self.data
+
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> Array:
+        if self.requires_grad:
+            raise GraphError("np.asarray: this tensor is part of a graph; use tensor.detach().numpy()")
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self.data.size != 1:
+            raise ShapeError(f"item: this tensor has shape {self.shape}; only a tensor of one element has an item")
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        return self.data.tolist()
+
+    def __float__(self) -> builtins.float:
+        return builtins.float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.data.dtype.kind not in "iu":
+            raise TypeError(f"only an integer tensor can be an index; this one is {self.data.dtype}")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.data.size != 1:
+            raise ShapeError(f"bool: a tensor of shape {self.shape} has no single truth value; use .any() or .all()")
+        return bool(self.data.item())
+
+    # --- autograd -----------------------------------------------------------------------------------------------
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+        """Add the derivatives of this tensor to the ``grad`` of the leaves that it was computed from.
+
+        Args:
+            gradient: what to start from, of this tensor's shape; default 1, for a tensor of one element.
+            retain_graph: keep the graph for another backward.
+            create_graph: record the gradients' computation too, so that they can be differentiated.
+
+        Raises:
+            GraphError: nothing was recorded, the graph was freed, or a gradient to start from is missing.
+        """
+        autograd.backward(self, gradient, retain_graph, create_graph)
+
+    def detach(self) -> "Tensor":
+        """The same numbers outside the graph; the memory is shared."""
+        return Tensor(self.data.view())
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set whether ops on this tensor are recorded."""
+        if self.node is not None and not requires_grad:
+            raise GraphError("requires_grad_: only a leaf can stop requiring grad; use detach()")
+        if requires_grad:
+            _check_differentiable(self.data.dtype)
+        self.requires_grad = requires_grad
+        return self
+
+    def clone(self) -> "Tensor":
+        """A copy that gradients flow through."""
+        return apply(ops.cast, self, self.data.dtype)
+
+    def to(self, dtype: DTypeLike) -> "Tensor":
+        """In another dtype; itself if it has that dtype already."""
+        return self if self.data.dtype == dtype else apply(ops.cast, self, np.dtype(dtype))
+
+    def float(self) -> "Tensor":
+        return self.to(np.float32)
+
+    def double(self) -> "Tensor":
+        return self.to(np.float64)
+
+    # --- arithmetic ---------------------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> "Tensor":
+        return _binary(ops.add, self, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> "Tensor":
+        return _binary(ops.subtract, self, other)
+
+    def __rsub__(self, other: Any) -> "Tensor":
+        return _binary(ops.subtract, self, other, reflected=True)
+
+    def __mul__(self, other: Any) -> "Tensor":
+        return _binary(ops.multiply, self, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        return _binary(ops.divide, _as_float(self), other)
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return _binary(ops.divide, _as_float(self), other, reflected=True)
+
+    def __pow__(self, other: Any) -> "Tensor":
+        return _binary(ops.power, self, other)
+
+    def __rpow__(self, other: Any) -> "Tensor":
+        return _binary(ops.power, self, other, reflected=True)
+
+    def __neg__(self) -> "Tensor":
+        return apply(ops.negative, self)
+
+    def __abs__(self) -> "Tensor":
+        return apply(ops.absolute, self)
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return matmul(other, self)
+
+    # --- comparisons: recorded nowhere --------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
+        return Tensor(np.equal(self.data, _array_of(other)))
+
+    def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
+        return Tensor(np.not_equal(self.data, _array_of(other)))
+
+    def __lt__(self, other: Any) -> "Tensor":
+        return Tensor(np.less(self.data, _array_of(other)))
+
+    def __le__(self, other: Any) -> "Tensor":
+        return Tensor(np.less_equal(self.data, _array_of(other)))
+
+    def __gt__(self, other: Any) -> "Tensor":
+        return Tensor(np.greater(self.data, _array_of(other)))
+
+    def __ge__(self, other: Any) -> "Tensor":
+        return Tensor(np.greater_equal(self.data, _array_of(other)))
+
+    def __and__(self, other: Any) -> "Tensor":
+        return Tensor(np.bitwise_and(self.data, _array_of(other)))
+
+    def __or__(self, other: Any) -> "Tensor":
+        return Tensor(np.bitwise_or(self.data, _array_of(other)))
+
+    def __invert__(self) -> "Tensor":
+        return Tensor(np.invert(self.data))
+
+    def any(self, dim: Axis = None, keepdim: bool = False) -> "Tensor":
+        return Tensor(np.asarray(self.data.any(axis=dim, keepdims=keepdim)))
+
+    def all(self, dim: Axis = None, keepdim: bool = False) -> "Tensor":
+        return Tensor(np.asarray(self.data.all(axis=dim, keepdims=keepdim)))
+
+    def argmax(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
+        return Tensor(np.asarray(np.argmax(self.data, axis=dim, keepdims=keepdim)))
+
+    def argmin(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
+        return Tensor(np.asarray(np.argmin(self.data, axis=dim, keepdims=keepdim)))
+
+    # --- reductions. NumPy's names of the options, axis and keepdims, are taken too, as in PyTorch ---------------
+
+    def sum(self, dim: Axis = None, keepdim: bool = False, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        return apply(ops.sum, self, _axes(self, dim, axis), keepdim or keepdims)
+
+    def mean(self, dim: Axis = None, keepdim: bool = False, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        if self.data.dtype.kind != "f":
+            raise DTypeError(f"mean: expected a floating tensor, got {self.data.dtype}; use .float() first")
+        return apply(ops.mean, self, _axes(self, dim, axis), keepdim or keepdims)
+
+    def amax(self, dim: Axis = None, keepdim: bool = False) -> "Tensor":
+        """The largest value over axes; equal ones share the gradient."""
+        return apply(ops.amax, self, _axes(self, dim), keepdim)
+
+    def amin(self, dim: Axis = None, keepdim: bool = False) -> "Tensor":
+        """The smallest value over axes; equal ones share the gradient."""
+        return apply(ops.amin, self, _axes(self, dim), keepdim)
+
+    # --- elementwise --------------------------------------------------------------------------------------------
+
+    def exp(self) -> "Tensor":
+        return apply(ops.exp, _as_float(self))
+
+    def log(self) -> "Tensor":
+        return apply(ops.log, _as_float(self))
+
+    def sqrt(self) -> "Tensor":
+        return apply(ops.sqrt, _as_float(self))
+
+    def tanh(self) -> "Tensor":
+        return apply(ops.tanh, _as_float(self))
+
+    def sigmoid(self) -> "Tensor":
+        return apply(ops.sigmoid, _as_float(self))
+
+    def relu(self) -> "Tensor":
+        return apply(ops.relu, self)
+
+    # --- shape --------------------------------------------------------------------------------------------------
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        return apply(ops.reshape, self, _flat(shape))
+
+    def permute(self, *dims: Any) -> "Tensor":
+        """The axes in another order."""
+        return apply(ops.transpose, self, _flat(dims))
+
+    def transpose(self, dim0: int, dim1: int) -> "Tensor":
+        """Two axes exchanged."""
+        axes = list(range(self.ndim))
+        axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
+        return self.permute(axes)
+
+    @property
+    def T(self) -> "Tensor":
+        return self.permute(range(self.ndim)[::-1])
+
+    @property
+    def mT(self) -> "Tensor":
+        """The last two axes exchanged."""
+        return self.transpose(-2, -1)
+
+    def expand(self, *shape: Any) -> "Tensor":
+        """Broadcast to a shape; −1 leaves an axis as it is."""
+        sizes = _flat(shape)
+        front = len(sizes) - self.ndim
+        sizes = tuple(self.shape[i - front] if n == -1 else n for i, n in enumerate(sizes))
+        return apply(ops.broadcast_to, self, sizes)
+
+    def __getitem__(self, index: Any) -> "Tensor":
+        parts = index if isinstance(index, tuple) else (index,)
+        plain = tuple(p.data if isinstance(p, Tensor) else p for p in parts)
+        return apply(ops.getitem, self, plain if isinstance(index, tuple) else plain[0])
+
+    def contiguous(self) -> "Tensor":
+        """In row-major order: itself, or a copy."""
+        return self if self.data.flags.c_contiguous else apply(ops.contiguous, self)
+
+    if TYPE_CHECKING:  # compositions: tinybn.functional gives them to the class from its table
+        abs: Callable[..., "Tensor"]
+        clamp: Callable[..., "Tensor"]
+        flatten: Callable[..., "Tensor"]
+        log_softmax: Callable[..., "Tensor"]
+        matmul: Callable[..., "Tensor"]
+        max: Callable[..., Any]
+        min: Callable[..., Any]
+        pow: Callable[..., "Tensor"]
+        softmax: Callable[..., "Tensor"]
+        square: Callable[..., "Tensor"]
+        squeeze: Callable[..., "Tensor"]
+        std: Callable[..., "Tensor"]
+        unsqueeze: Callable[..., "Tensor"]
+        var: Callable[..., "Tensor"]
+        view: Callable[..., "Tensor"]
+
+
+Variable.result = Tensor
+
+_DTYPES_LEFT_OUT = (np.float32, np.int64, np.bool_)
+_OPERANDS = (np.ndarray, np.generic, bool, int, float)
+_KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}
+
+
+def tensor(data: Any, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with a copy of ``data``.
+
+    Args:
+        data: numbers, nested lists of them, an array or a Tensor. An array's memory layout is kept.
+        dtype: default: an array's or a Tensor's own; float32 for Python floats, int64 for ints, bool for bools.
+        requires_grad: record what is computed with it.
+
+    Raises:
+        DTypeError: the data are not numbers, or ``requires_grad`` is asked of integers.
+
+    >>> import tinybn as tb
+    >>> tb.tensor([[1, 2], [3, 4]]).shape
+    (2, 2)
+    >>> tb.tensor(0.5).dtype
+    dtype('float32')
+    """
+    if isinstance(data, Tensor):
+        data = data.data
+    array = np.array(data, dtype=dtype, order="K")
+    if dtype is None and not isinstance(data, np.ndarray | np.generic) and array.dtype == np.float64:
+        array = array.astype(np.float32)
+    return _leaf(array, requires_grad)
+
+
+def from_numpy(array: Array) -> Tensor:
+    """A tensor that shares the array's memory."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}; tb.tensor takes anything")
+    return _leaf(array.view(), False)
+
+
+def as_tensor(data: Any, dtype: DTypeLike = None) -> Tensor:
+    """``data`` itself if it is a Tensor, a Tensor that shares its memory if it is an array, else a new one."""
+    if isinstance(data, Tensor):
+        return data if dtype is None else data.to(dtype)
+    if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype):
+        return from_numpy(data)
+    return tensor(data, dtype)
+
+
+def matmul(x: Any, y: Any) -> Tensor:
+    """The matrix product, with PyTorch's rules for vectors and for axes in front.
+
+    >>> import tinybn as tb
+    >>> tb.matmul(tb.ones(2, 3), tb.ones(3)).shape
+    (2,)
+    """
+    x, y = as_tensor(x), as_tensor(y)
+    if x.dtype != y.dtype:
+        raise DTypeError(f"matmul: expected two tensors of one dtype, got {x.dtype} and {y.dtype}; cast one with .to()")
+    if not x.ndim or not y.ndim:
+        raise ShapeError(
+            f"matmul: expected at least one axis each, got shapes {x.shape} and {y.shape}; use * for scalars"
+        )
+    left = x.reshape(1, -1) if x.ndim == 1 else x
+    right = y.reshape(-1, 1) if y.ndim == 1 else y
+    if left.shape[-1] != right.shape[-2]:
+        raise ShapeError(f"matmul: the inner sizes of {x.shape} and {y.shape} differ")
+    product: Tensor = apply(ops.matmul, left, right)
+    shape = product.shape[:-2] + left.shape[-2:-1] * (x.ndim > 1) + right.shape[-1:] * (y.ndim > 1)
+    return product if shape == product.shape else product.reshape(shape)
+
+
+def _leaf(array: Array, requires_grad: bool) -> Tensor:
+    if array.dtype.kind not in _KINDS:
+        raise DTypeError(f"tensor: expected numbers or bools, got an array of dtype {array.dtype}")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if requires_grad:
+        _check_differentiable(array.dtype)
+    return Tensor(array, requires_grad)
+
+
+def _check_differentiable(dtype: np.dtype[Any]) -> None:
+    if dtype.kind != "f":
+        raise DTypeError(f"only floating tensors can require grad, this one is {dtype}; use .float() first")
+
+
+def _binary(op: Callable[..., Op], x: Tensor, y: Any, reflected: bool = False) -> Any:
+    """Apply ``op`` to x and y, or to y and x, in the dtype that PyTorch would choose."""
+    if isinstance(y, Variable):
+        if x.data.dtype is not y.data.dtype:
+            x, y = promoted(x, y)
+    elif type(y) not in (float, int) or x.data.dtype.kind != "f":
+        if not isinstance(y, _OPERANDS):
+            return NotImplemented
+        x, y = promoted(x, y)
+    return apply(op, y, x) if reflected else apply(op, x, y)
+
+
+def promoted(x: Tensor, y: Any) -> tuple[Tensor, Any]:
+    """Both in one dtype, by PyTorch's rules.
+
+    Floats outrank integers, these bools; within a kind, a tensor with axes outranks one without. Scalars, NumPy's too,
+    never promote within their kind: they stay, as Python numbers.
+    """
+    if isinstance(y, bool | int | float | np.generic):
+        scalar = y.item() if isinstance(y, np.generic) else y
+        return (_as_float(x) if isinstance(scalar, float) else x), scalar
+    y = as_tensor(y)
+    a, b = x.data, y.data
+    rank_a, rank_b = ((_KINDS[d.dtype.kind], d.ndim > 0) for d in (a, b))
+    if rank_a == rank_b:
+        dtype = np.promote_types(a.dtype, b.dtype)
+    else:
+        dtype = a.dtype if rank_a > rank_b else b.dtype
+    return x.to(dtype), y.to(dtype)
+
+
+def _as_float(x: Tensor) -> Tensor:
+    return x if x.data.dtype.kind == "f" else x.to(np.float32)
+
+
+def _array_of(other: Any) -> Any:
+    if isinstance(other, Variable):
+        return other.data
+    return other.item() if isinstance(other, np.generic) else other
+
+
+def _axes(x: Tensor, dim: Axis, axis: Axis = None) -> Axis:
+    dim = axis if dim is None else dim
+    for d in (dim,) if isinstance(dim, int) else dim or ():
+        if not -max(1, x.ndim) <= d < max(1, x.ndim):
+            raise IndexError(f"axis {d} is out of range for a tensor of shape {x.shape}")
+    if isinstance(dim, int):
+        return dim if x.ndim else None
+    return None if dim is None or not x.ndim else tuple(dim)
+
+
+def _flat(sizes: Sequence[Any]) -> Shape:
+    """f(2, 3) and f((2, 3)) alike."""
+    if len(sizes) == 1 and not isinstance(sizes[0], int | np.integer):
+        return tuple(int(n) for n in sizes[0])
+    return tuple(int(n) for n in sizes)

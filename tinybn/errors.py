@@ -1,0 +1,21 @@
+"""The exceptions that tinybn raises, next to Python's own.
+
+Each is both what a NumPy user and what a PyTorch user would catch: NumPy raises ``ValueError`` or ``TypeError`` where
+PyTorch raises ``RuntimeError``.
+"""
+
+
+class ShapeError(ValueError, RuntimeError):
+    """Arrays whose shapes do not go together, or not with the layer that was given them."""
+
+
+class DTypeError(TypeError, RuntimeError):
+    """Arrays whose dtypes do not go together, or a dtype that the operation does not take."""
+
+
+class GraphError(RuntimeError):
+    """A gradient that cannot be computed: no graph, a freed graph, or an output that needs a starting gradient."""
+
+
+class DataError(ValueError):
+    """A data file that is missing, truncated or altered."""

@@ -1,0 +1,49 @@
+"""Affine maps."""
+
+from typing import Any
+
+from tinybn import ops
+from tinybn._tensor import Tensor, as_tensor
+from tinybn.autograd import apply
+from tinybn.errors import DTypeError, ShapeError
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
+    """y = x·weightᵀ + bias.
+
+    Args:
+        input: (..., in).
+        weight: (out, in).
+        bias: (out,) or None.
+
+    Raises:
+        ShapeError, DTypeError: the three do not go together.
+
+    >>> import tinybn as tb
+    >>> tb.functional.linear(tb.ones(2, 3), tb.ones(4, 3)).shape
+    (2, 4)
+    """
+    x, weight = as_tensor(input), as_tensor(weight)
+    if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(
+            f"linear: a weight of shape {weight.shape} needs an input of shape (..., {weight.shape[-1]}), got {x.shape}"
+        )
+    if bias is not None:
+        bias = as_tensor(bias)
+        if bias.shape != weight.shape[:1]:
+            raise ShapeError(
+                f"linear: a weight of shape {weight.shape} needs a bias of {weight.shape[:1]}, got {bias.shape}"
+            )
+    check_dtypes("linear", input=x, weight=weight, bias=bias)
+    if x.ndim == 2:
+        return apply(ops.linear, x, weight, bias)
+    rows = x.reshape(x.numel() // max(1, x.shape[-1]), x.shape[-1])
+    return apply(ops.linear, rows, weight, bias).reshape(*x.shape[:-1], len(weight))
+
+
+def check_dtypes(name: str, **tensors: Tensor | None) -> None:
+    """Refuse a mix of dtypes, as PyTorch does for layers."""
+    dtypes = {key: t.data.dtype for key, t in tensors.items() if t is not None}
+    if len(set(dtypes.values())) > 1:
+        given = ", ".join(f"{key} {dtype}" for key, dtype in dtypes.items())
+        raise DTypeError(f"{name}: expected one dtype, got {given}; cast the input with .to() or the module with .to()")

@@ -1,0 +1,82 @@
+"""Every differentiable primitive: pure functions on arrays, each with its backward nested below its forward.
+
+An op returns ``(output, backward, saved)``; the contract stands in ``docs/design.md``. No Tensors in here.
+"""
+
+from tinybn.ops._call import call
+from tinybn.ops.conv import Geometry, conv2d, conv2d_input_grad, conv2d_weight_grad
+from tinybn.ops.elementwise import (
+    absolute,
+    add,
+    cast,
+    divide,
+    exp,
+    log,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    power,
+    relu,
+    sigmoid,
+    sqrt,
+    subtract,
+    tanh,
+    where,
+)
+from tinybn.ops.index import getitem, scatter
+from tinybn.ops.linalg import linear, matmul
+from tinybn.ops.loss import log_softmax, softmax, softmax_cross_entropy
+from tinybn.ops.normalization import batch_norm, normalize
+from tinybn.ops.pool import gather_windows, max_pool2d, scatter_windows, spread_windows, sum_windows
+from tinybn.ops.reduce import amax, amin, mean, sum
+from tinybn.ops.shape import broadcast_to, concatenate, contiguous, flip, reshape, transpose
+
+__all__ = [
+    "Geometry",
+    "absolute",
+    "add",
+    "amax",
+    "amin",
+    "batch_norm",
+    "broadcast_to",
+    "call",
+    "cast",
+    "concatenate",
+    "contiguous",
+    "conv2d",
+    "conv2d_input_grad",
+    "conv2d_weight_grad",
+    "divide",
+    "exp",
+    "flip",
+    "gather_windows",
+    "getitem",
+    "linear",
+    "log",
+    "log_softmax",
+    "matmul",
+    "max_pool2d",
+    "maximum",
+    "mean",
+    "minimum",
+    "multiply",
+    "negative",
+    "normalize",
+    "power",
+    "relu",
+    "reshape",
+    "scatter",
+    "scatter_windows",
+    "sigmoid",
+    "softmax",
+    "softmax_cross_entropy",
+    "spread_windows",
+    "sqrt",
+    "subtract",
+    "sum",
+    "sum_windows",
+    "tanh",
+    "transpose",
+    "where",
+]

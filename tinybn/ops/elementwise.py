@@ -1,0 +1,191 @@
+"""Elementwise primitives. Shapes broadcast; the engine sums gradients back over the broadcast axes."""
+
+from typing import Any
+
+import numpy as np
+
+from tinybn._typing import Array, Op
+from tinybn.ops._call import call
+
+
+def add(x: Array, y: Array) -> Op:
+    out = x + y
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return dy, dy
+
+    return out, backward, ()
+
+
+def subtract(x: Array, y: Array) -> Op:
+    out = x - y
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return dy, lambda: -dy
+
+    return out, backward, ()
+
+
+def multiply(x: Array, y: Array) -> Op:
+    out = x * y
+
+    def backward(dy: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return lambda: dy * y, lambda: dy * x
+
+    return out, backward, (x, y)
+
+
+def divide(x: Array, y: Array) -> Op:
+    with np.errstate(all="ignore"):
+        out = x / y
+
+    def backward(dy: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return lambda: dy / y, lambda: -dy * x / (y * y)
+
+    return out, backward, (x, y)
+
+
+def negative(x: Array) -> Op:
+    out = -x
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return (-dy,)
+
+    return out, backward, ()
+
+
+def power(x: Array, y: Array) -> Op:
+    with np.errstate(all="ignore"):
+        out = x**y
+
+    def backward(dy: Any, x: Any, y: Any, out: Any) -> tuple[Any, ...]:
+        # d(x**0)/dx is 0 even at x = 0, and so is d(0**y)/dy, where the plain formulas give 0·inf.
+        def dx() -> Any:
+            if isinstance(y, int | float):
+                return dy * (y * x ** (y - 1)) if y != 0 else dy * 0
+            return call(where, y == 0, 0.0, dy * (y * x ** (y - 1)))
+
+        def dexponent() -> Any:
+            return call(where, (x == 0) & (y >= 0), 0.0, dy * (out * call(log, x)))
+
+        return dx, dexponent
+
+    return out, backward, (x, y, out)
+
+
+def exp(x: Array) -> Op:
+    with np.errstate(all="ignore"):
+        out = np.exp(x)
+
+    def backward(dy: Any, out: Any) -> tuple[Any, ...]:
+        return (dy * out,)
+
+    return out, backward, (out,)
+
+
+def log(x: Array) -> Op:
+    with np.errstate(all="ignore"):
+        out = np.log(x)
+
+    def backward(dy: Any, x: Any) -> tuple[Any, ...]:
+        return (dy / x,)
+
+    return out, backward, (x,)
+
+
+def sqrt(x: Array) -> Op:
+    with np.errstate(all="ignore"):
+        out = np.sqrt(x)
+
+    def backward(dy: Any, out: Any) -> tuple[Any, ...]:
+        return (dy / (2 * out),)
+
+    return out, backward, (out,)
+
+
+def absolute(x: Array) -> Op:
+    out = np.absolute(x)
+    sign = np.sign(x)  # 0 at 0, as in PyTorch
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return (dy * sign,)
+
+    return out, backward, ()
+
+
+def tanh(x: Array) -> Op:
+    out = np.tanh(x)
+
+    def backward(dy: Any, out: Any) -> tuple[Any, ...]:
+        return (dy * (1 - out * out),)
+
+    return out, backward, (out,)
+
+
+def sigmoid(x: Array) -> Op:
+    """1 / (1 + exp(−x)). An overflow of exp gives 1/inf = 0, which is right."""
+    with np.errstate(over="ignore"):
+        out = 1 / (1 + np.exp(-x))
+
+    def backward(dy: Any, out: Any) -> tuple[Any, ...]:
+        return (dy * (out * (1 - out)),)
+
+    return out, backward, (out,)
+
+
+def relu(x: Array) -> Op:
+    """max(x, 0), with gradient 0 at 0."""
+    out = np.maximum(x, 0)
+
+    def backward(dy: Any, out: Any) -> tuple[Any, ...]:
+        return (dy * (out > 0),)
+
+    return out, backward, (out,)
+
+
+def maximum(x: Array, y: Array) -> Op:
+    """The larger of the two; NaN comes through. At a tie each gets half of the gradient, as in PyTorch."""
+    out = np.maximum(x, y)
+    share = _share(x, y, out)
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return lambda: dy * share, lambda: dy * (1 - share)
+
+    return out, backward, ()
+
+
+def minimum(x: Array, y: Array) -> Op:
+    """The smaller of the two, by the rules of `maximum`."""
+    out = np.minimum(x, y)
+    share = _share(x, y, out)
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return lambda: dy * share, lambda: dy * (1 - share)
+
+    return out, backward, ()
+
+
+def _share(x: Array, y: Array, out: Array) -> Array:
+    """The part of the gradient that goes to x: 1, 0, or ½ at a tie."""
+    return np.where(x == y, 0.5, x == out).astype(np.result_type(out))
+
+
+def where(condition: Array, x: Array, y: Array) -> Op:
+    """x where the condition holds, y elsewhere."""
+    out = np.where(condition, x, y)
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return None, lambda: call(where, condition, dy, 0.0), lambda: call(where, condition, 0.0, dy)
+
+    return out, backward, ()
+
+
+def cast(x: Array, dtype: Any) -> Op:
+    """x in another dtype. The gradient comes back in x's."""
+    out = x.astype(dtype)
+    source = x.dtype
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return (call(cast, dy, source),)
+
+    return out, backward, ()

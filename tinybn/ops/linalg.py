@@ -1,0 +1,31 @@
+"""Matrix products. The work is BLAS's."""
+
+from typing import Any
+
+from tinybn._typing import Array, Op
+
+
+def matmul(x: Array, y: Array) -> Op:
+    """x @ y for arrays of two or more axes, (..., n, k) @ (..., k, m); the axes in front broadcast."""
+    out = x @ y
+
+    def backward(dy: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return lambda: dy @ y.mT, lambda: x.mT @ dy
+
+    return out, backward, (x, y)
+
+
+def linear(x: Array, weight: Array, bias: Array | None) -> Op:
+    """x·weightᵀ + bias for x (N, in), weight (out, in), bias (out,) or None.
+
+    One op and not three: the bias is added in place (10 % of a 128×784×256 layer's forward) and the weight's gradient
+    comes out in the weight's own layout, which saves its copy.
+    """
+    out = x @ weight.T
+    if bias is not None:
+        out += bias
+
+    def backward(dy: Any, x: Any, weight: Any) -> tuple[Any, ...]:
+        return lambda: dy @ weight, lambda: dy.mT @ x, lambda: dy.sum(0)
+
+    return out, backward, (x, weight)

@@ -1,0 +1,68 @@
+"""Primitives that move elements without computing on them."""
+
+from typing import Any
+
+import numpy as np
+
+from tinybn._typing import Array, Op, Shape
+from tinybn.ops._call import call
+
+
+def reshape(x: Array, shape: Shape) -> Op:
+    out = x.reshape(shape)
+    source = x.shape
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return (call(reshape, dy, source),)
+
+    return out, backward, ()
+
+
+def transpose(x: Array, axes: tuple[int, ...]) -> Op:
+    """The axes in another order: out.shape[i] = x.shape[axes[i]]."""
+    out = x.transpose(axes)
+    inverse = tuple(int(i) for i in np.argsort(axes))
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return (call(transpose, dy, inverse),)
+
+    return out, backward, ()
+
+
+def broadcast_to(x: Array, shape: Shape) -> Op:
+    out = np.broadcast_to(x, shape)
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return (dy,)  # the engine sums it back to x's shape
+
+    return out, backward, ()
+
+
+def concatenate(*arrays: Array, axis: int = 0) -> Op:
+    out = np.concatenate(arrays, axis=axis)
+    axis %= out.ndim
+    stops = np.cumsum([x.shape[axis] for x in arrays]).tolist()
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return tuple(dy[(slice(None),) * axis + (slice(a, b),)] for a, b in zip([0, *stops], stops, strict=False))
+
+    return out, backward, ()
+
+
+def flip(x: Array, axes: tuple[int, ...]) -> Op:
+    out = np.flip(x, axes)
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return (call(flip, dy, axes),)
+
+    return out, backward, ()
+
+
+def contiguous(x: Array) -> Op:
+    """A copy in row-major order."""
+    out = x.copy(order="C")
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return (dy,)
+
+    return out, backward, ()
