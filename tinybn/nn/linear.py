@@ -1,0 +1,72 @@
+"""Linear and Flatten."""
+
+from typing import Any
+
+from tinybn import functional as F
+from tinybn._tensor import Tensor
+from tinybn._typing import DTypeLike, Generator
+from tinybn.nn import init
+from tinybn.nn.module import Module
+from tinybn.nn.parameter import Parameter
+
+
+class Linear(Module):
+    """y = x·weightᵀ + bias.
+
+    Args:
+        in_features, out_features: sizes of the last axis before and after.
+        bias: add a bias.
+        dtype: of the parameters, default float32.
+        generator: draws the initial weights; default: that of `tinybn.manual_seed`.
+
+    Shapes: (..., in_features) → (..., out_features); weight (out_features, in_features), bias (out_features,).
+    Both start uniform on ±1/√in_features, as in PyTorch.
+
+    Raises:
+        ShapeError, DTypeError: an input that does not fit.
+
+    >>> import tinybn as tb
+    >>> tb.nn.Linear(3, 4)(tb.zeros(2, 3)).shape
+    (2, 4)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: DTypeLike = "float32",
+        generator: Generator | None = None,
+    ) -> None:
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = Parameter(F.zeros(out_features, in_features, dtype=dtype))
+        self.bias = Parameter(F.zeros(out_features, dtype=dtype)) if bias else None
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: Generator | None = None) -> None:
+        """Draw new initial weights."""
+        init.linear_defaults_(self.weight, self.bias, generator)
+
+    def forward(self, input: Any) -> Tensor:
+        return F.linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Flatten(Module):
+    """The axes from start_dim to end_dim as one; default: all but the batch.
+
+    >>> import tinybn as tb
+    >>> tb.nn.Flatten()(tb.zeros(2, 3, 4)).shape
+    (2, 12)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, input: Any) -> Tensor:
+        return F.flatten(input, self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

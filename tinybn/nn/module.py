@@ -1,0 +1,206 @@
+"""Module: parameters, buffers and children under names, and the modes train and eval."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from tinybn._tensor import Tensor, as_tensor
+from tinybn._typing import Array, DTypeLike
+from tinybn.errors import DTypeError, ShapeError
+from tinybn.nn.parameter import Parameter
+
+
+class LoadResult(NamedTuple):
+    """What `load_state_dict` did not find in the state, and what it found there and does not know."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """A part of a model. Subclasses set attributes and define `forward`.
+
+    A module is its attributes: the Parameters among them are its parameters, the Modules its children. Tensors that
+    belong to its state but are not trained are registered with `register_buffer`.
+
+    >>> import tinybn as tb
+    >>> class Scale(tb.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.factor = tb.nn.Parameter(tb.ones(1))
+    ...     def forward(self, x):
+    ...         return x * self.factor
+    >>> Scale()(tb.ones(2)).tolist()
+    [1.0, 1.0]
+    """
+
+    training: bool = True
+    _buffer_names: tuple[str, ...] = ()
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define forward(self, ...)")
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        try:
+            return self.forward(*args, **options)
+        except (ShapeError, DTypeError) as error:
+            if not getattr(error, "located", False):  # the innermost layer is the one to name
+                error.args = (f"{self!r}: {error}",)
+                error.located = True  # type: ignore[union-attr]
+            raise
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    def register_buffer(self, name: str, value: Tensor | None) -> None:
+        """Keep a tensor that belongs to the state without being trained, such as a running mean."""
+        self._buffer_names = (*self._buffer_names, name)
+        setattr(self, name, value)
+
+    def named_children(self) -> Iterator[tuple[str, "Module"]]:
+        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+
+    def children(self) -> Iterator["Module"]:
+        return (child for _, child in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """This module, under the name ``""``, and all below it."""
+        seen: set[int] = set()
+        for name, module in self._walk(prefix):
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def modules(self) -> Iterator["Module"]:
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Each parameter once, under the first of its names."""
+        seen: set[int] = set()
+        for name, value in self._named_state(with_buffers=False):
+            if id(value) not in seen:
+                seen.add(id(value))
+                yield name, value  # type: ignore[misc]  # without buffers there are only Parameters
+
+    def parameters(self) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        return ((name, value) for name, value in self._named_state() if not isinstance(value, Parameter))
+
+    def buffers(self) -> Iterator[Tensor]:
+        return (buffer for _, buffer in self.named_buffers())
+
+    def apply(self, function: Callable[["Module"], Any]) -> Self:
+        """Call a function with every module below this one and with itself, children first."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    def _walk(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child._walk(f"{prefix}.{name}" if prefix else name)
+
+    def _named_state(self, with_buffers: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """Parameters and buffers under every name that they have, in the order of PyTorch's state_dict."""
+        for prefix, module in self._walk():
+            own = [(name, value) for name, value in vars(module).items() if isinstance(value, Parameter)]
+            if with_buffers:
+                own += [(name, getattr(module, name)) for name in module._buffer_names]
+            for name, value in own:
+                if value is not None:
+                    yield (f"{prefix}.{name}" if prefix else name), value
+
+    # --- modes ------------------------------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode (or, with False, evaluation mode) in this module and all below it."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Set evaluation mode: BatchNorm uses its running statistics, dropout drops nothing."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self) -> None:
+        """Drop every parameter's gradient."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self, dtype: DTypeLike) -> Self:
+        """Cast every floating parameter and buffer, in place."""
+        for _, value in self._named_state():
+            if value.data.dtype.kind == "f":
+                value.data = value.data.astype(dtype)
+                value.grad = None if value.grad is None else value.grad.to(dtype)
+        return self
+
+    def float(self) -> Self:
+        return self.to(np.float32)
+
+    def double(self) -> Self:
+        return self.to(np.float64)
+
+    # --- state ------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Array]:
+        """Parameters and buffers as arrays under PyTorch's names. They share the module's memory, as in PyTorch."""
+        return {name: value.data for name, value in self._named_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
+        """Copy a state into the parameters and buffers. Nothing is written unless all of it fits.
+
+        Args:
+            state: arrays or tensors under the names of `state_dict`, PyTorch's own included.
+            strict: raise if names are missing or unknown, instead of returning them.
+
+        Raises:
+            KeyError: names that are missing or unknown, with ``strict``.
+            ShapeError: shapes that differ.
+        """
+        own = dict(self._named_state())
+        missing = [name for name in own if name not in state]
+        unexpected = [name for name in state if name not in own]
+        if strict and (missing or unexpected):
+            raise KeyError(
+                f"load_state_dict: the state does not fit {type(self).__name__}: missing {missing}, "
+                f"unexpected {unexpected}; strict=False loads what fits by name"
+            )
+        arrays = {name: as_tensor(_to_array(state[name])).data for name in own if name in state}
+        wrong = [
+            f"{name}: expected {own[name].shape}, got {a.shape}"
+            for name, a in arrays.items()
+            if own[name].shape != a.shape
+        ]
+        if wrong:
+            raise ShapeError("load_state_dict: shapes differ: " + "; ".join(wrong))
+        for name, array in arrays.items():
+            np.copyto(own[name].data, array, casting="same_kind")
+        return LoadResult(missing, unexpected)
+
+    # --- text -------------------------------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """The arguments to show in the repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        children = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
+        if not children:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        return "\n".join([f"{type(self).__name__}(", *children, ")"])
+
+
+def _to_array(value: Any) -> Any:
+    """A PyTorch tensor as an array, anything else as it is."""
+    if isinstance(value, Tensor | np.ndarray) or not hasattr(value, "detach"):
+        return value
+    return value.detach().cpu().numpy()

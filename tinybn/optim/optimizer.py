@@ -1,0 +1,126 @@
+"""What optimizers share: parameter groups, state, and checks."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tinybn._tensor import Tensor
+from tinybn._typing import Array
+from tinybn.errors import ShapeError
+
+
+class Optimizer:
+    """Base of the optimizers. A subclass has `_update`, which moves one parameter's array in place.
+
+    Attributes:
+        param_groups: dicts with ``params`` and the options that hold for them, such as ``lr``; free to change.
+        state: what the optimizer remembers of each parameter, by its position.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters()")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[int, dict[str, Any]] = {}
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Add parameters with options of their own; what is not given comes from the optimizer's defaults.
+
+        Raises:
+            TypeError, ValueError: something else than a leaf tensor, an unknown option, or a parameter given twice.
+        """
+        unknown = set(group) - set(self.defaults) - {"params"}
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__}: unknown options {sorted(unknown)}; expected {sorted(self.defaults)}"
+            )
+        params = group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        known = {id(p) for g in self.param_groups for p in g["params"]}
+        for p in params:
+            if not isinstance(p, Tensor) or not p.is_leaf:
+                raise TypeError(f"{type(self).__name__}: expected leaf tensors such as model.parameters(), got {p!r}")
+            if id(p) in known:
+                raise ValueError(f"{type(self).__name__}: a parameter of shape {p.shape} was given twice")
+            known.add(id(p))
+        options = {**self.defaults, **group, "params": params}
+        self._check(options)
+        self.param_groups.append(options)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients, or set them to zero."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p.grad = None
+                elif p.grad is not None:
+                    p.grad.data.fill(0)
+
+    def step(self) -> None:
+        """Move every parameter that has a gradient."""
+        position = 0
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._update(p.data, p.grad.data, self.state.setdefault(position, {}), group)
+                position += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """State and options, with parameters as numbers, in PyTorch's form. Arrays are copies."""
+        state = {position: _copied(entry) for position, entry in self.state.items()}
+        groups, start = [], 0
+        for group in self.param_groups:
+            stop = start + len(group["params"])
+            groups.append({**group, "params": list(range(start, stop))})
+            start = stop
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned. Nothing changes unless all of it fits.
+
+        Raises:
+            ValueError, ShapeError: other groups, or state of other shapes.
+        """
+        groups = state_dict["param_groups"]
+        sizes, own_sizes = ([len(g["params"]) for g in gs] for gs in (groups, self.param_groups))
+        if sizes != own_sizes:
+            raise ValueError(f"load_state_dict: expected groups of {own_sizes} parameters, got {sizes}")
+        params = [p for group in self.param_groups for p in group["params"]]
+        state = {}
+        for position, entry in state_dict["state"].items():
+            copied = _copied(entry)
+            p = params[int(position)]
+            for name, value in copied.items():
+                if isinstance(value, np.ndarray) and value.shape != p.shape:
+                    raise ShapeError(
+                        f"load_state_dict: {name} of parameter {position}: expected {p.shape}, got {value.shape}"
+                    )
+            state[int(position)] = copied
+        self.state = state
+        for own, group in zip(self.param_groups, groups, strict=True):
+            own.update({name: value for name, value in group.items() if name != "params"})
+
+    def _check(self, options: dict[str, Any]) -> None:
+        for name in ("lr", "momentum", "weight_decay", "eps"):
+            if name in options and not options[name] >= 0:
+                raise ValueError(f"{type(self).__name__}: {name} is {options[name]!r}; expected a number from 0 on")
+        if "betas" in options and not all(0 <= beta < 1 for beta in options["betas"]):
+            raise ValueError(f"{type(self).__name__}: betas are {options['betas']!r}; expected two numbers in [0, 1)")
+
+    def _update(self, parameter: Array, gradient: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        groups = [{**g, "params": f"{len(g['params'])} tensors"} for g in self.param_groups]
+        return f"{type(self).__name__}({', '.join(map(str, groups))})"
+
+
+def _copied(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in entry.items()}
