@@ -1,0 +1,21 @@
+"""Fixtures that several test files share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """The folder that holds ``mnist/``: TINYBN_DATA, or shared/data beside the repository. Never the user's cache."""
+    named = os.environ.get("TINYBN_DATA")
+    if named:
+        return Path(named)
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    if (beside / "mnist").is_dir():
+        return beside
+    reason = f"no MNIST: set TINYBN_DATA to a folder that holds mnist/ (looked in {beside} too)"
+    if os.environ.get("TINYBN_REQUIRE_MNIST") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
