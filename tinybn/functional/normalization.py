@@ -6,6 +6,7 @@ import numpy as np
 
 from tinybn import ops
 from tinybn._tensor import Tensor, as_tensor
+from tinybn._typing import Array
 from tinybn.autograd import apply
 from tinybn.errors import DTypeError, ShapeError
 
@@ -45,41 +46,59 @@ def batch_norm(
     tensor([[-1., -1.],
             [ 1.,  1.]])
     """
-    x = as_tensor(input)
-    if x.ndim < 2:
-        raise ShapeError(f"batch_norm: expected an input of shape (N, C, ...), got {x.shape}")
-    if x.data.dtype.kind != "f":
-        raise DTypeError(f"batch_norm: expected a floating input, got {x.data.dtype}; use .float() first")
-    channels = x.shape[1]
-    arrays = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    for name, array in arrays.items():
-        if array is not None and array.shape != (channels,):
-            raise ShapeError(
-                f"batch_norm: an input of shape {x.shape} needs a {name} of ({channels},), got {tuple(array.shape)}"
-            )
-    weight = None if weight is None else as_tensor(weight)
-    bias = None if bias is None else as_tensor(bias)
-    running = [a.data if isinstance(a, Tensor) else a for a in (running_mean, running_var)]
-    if not training:
-        if running[0] is None or running[1] is None:
-            raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
-        return apply(ops.normalize, x, weight, bias, running[0], running[1], eps)
-    count = x.numel() // max(1, channels)  # M, values per channel
+    x, weight, bias = _checked(input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    if training:
+        y, mean, var = batch_norm_training(x, weight, bias, eps)
+        update_running(running_mean, running_var, mean, var, momentum)
+        return y
+    if running_mean is None or running_var is None:
+        raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
+    return apply(ops.normalize, x, weight, bias, _array(running_mean), _array(running_var), eps)
+
+
+def batch_norm_training(input: Any, weight: Any, bias: Any, eps: float = 1e-5) -> tuple[Tensor, Array, Array]:
+    """`batch_norm` with the batch's statistics: the output, the mean, and the unbiased variance (C,), in float64."""
+    x, weight, bias = _checked(input, weight=weight, bias=bias)
+    count = x.numel() // max(1, x.shape[1])  # M, values per channel
     if count == 1:
         raise ShapeError(
             f"batch_norm: one value per channel in training (input of shape {x.shape}): its variance is 0 and every "
             "output would be the bias. Use a larger batch; a loader's drop_last=True leaves out a last batch of one"
         )
     y, mean, var = apply(ops.batch_norm, x, weight, bias, eps)
-    if running[0] is not None and count:
-        update_running(running[0], mean, momentum)
-    if running[1] is not None and count:
-        update_running(running[1], var * (count / (count - 1)), momentum)
-    return y
+    return y, mean, var * (count / (count - 1)) if count else np.full_like(var, np.nan)
 
 
-def update_running(running: np.ndarray[Any, Any], new: np.ndarray[Any, Any], momentum: float) -> None:
-    """running = (1 − momentum)·running + momentum·new, in place, unless ``new`` is not finite."""
-    if np.isfinite(new).all():
-        running *= 1 - momentum
-        running += momentum * new
+def update_running(running_mean: Any, running_var: Any, mean: Array, var: Array, momentum: float) -> bool:
+    """running = (1 − momentum)·running + momentum·new, in place, for the arrays that are not None.
+
+    A batch that was empty or not finite has statistics that are not: it changes nothing, and False is returned.
+    """
+    if not (np.isfinite(mean).all() and np.isfinite(var).all()):
+        return False
+    for running, new in ((running_mean, mean), (running_var, var)):
+        if running is not None:
+            array = _array(running)
+            array *= 1 - momentum
+            array += momentum * new
+    return True
+
+
+def _checked(input: Any, **channel_arrays: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Input, weight and bias as Tensors that go together with each other and with the running arrays."""
+    x = as_tensor(input)
+    if x.ndim < 2:
+        raise ShapeError(f"batch_norm: expected an input of shape (N, C, ...), got {x.shape}")
+    if x.data.dtype.kind != "f":
+        raise DTypeError(f"batch_norm: expected a floating input, got {x.data.dtype}; use .float() first")
+    for name, array in channel_arrays.items():
+        if array is not None and tuple(array.shape) != x.shape[1:2]:
+            raise ShapeError(
+                f"batch_norm: an input of shape {x.shape} needs a {name} of {x.shape[1:2]}, got {tuple(array.shape)}"
+            )
+    weight, bias = channel_arrays["weight"], channel_arrays["bias"]
+    return x, None if weight is None else as_tensor(weight), None if bias is None else as_tensor(bias)
+
+
+def _array(value: Any) -> Array:
+    return value.data if isinstance(value, Tensor) else value

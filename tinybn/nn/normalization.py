@@ -4,8 +4,9 @@ from typing import Any
 
 from tinybn import functional as F
 from tinybn._tensor import Tensor, as_tensor
-from tinybn._typing import DTypeLike
+from tinybn._typing import Array, DTypeLike
 from tinybn.errors import ShapeError
+from tinybn.functional.normalization import batch_norm_training, update_running
 from tinybn.nn.module import Module
 from tinybn.nn.parameter import Parameter
 
@@ -54,17 +55,18 @@ class _BatchNorm(Module):
         if x.ndim not in self.input_ndims or x.shape[1] != self.num_features:
             shapes = self.input_shapes.replace("C", str(self.num_features))
             raise ShapeError(f"expected an input of shape {shapes}, got {x.shape}")
-        batch_statistics = self.training or self.running_mean is None
-        moving = self.training and self.running_mean is not None
-        if not moving:
-            running = (None, None) if batch_statistics else (self.running_mean, self.running_var)
-            return F.batch_norm(x, *running, self.weight, self.bias, batch_statistics, 0.0, self.eps)
-        assert self.num_batches_tracked is not None
-        seen = int(self.num_batches_tracked.data) + 1
-        momentum = 1 / seen if self.momentum is None else self.momentum
-        y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps)
-        self.num_batches_tracked.data[...] = seen
-        return y
+        if self.training or self.running_mean is None:
+            y, mean, var = batch_norm_training(x, self.weight, self.bias, self.eps)
+            if self.training and self.num_batches_tracked is not None:
+                self._track(mean, var, self.num_batches_tracked)
+            return y
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+    def _track(self, mean: Array, var: Array, seen: Tensor) -> None:
+        """Move the running statistics; momentum None weighs all batches so far alike."""
+        momentum = 1 / (int(seen.data) + 1) if self.momentum is None else self.momentum
+        if update_running(self.running_mean, self.running_var, mean, var, momentum):
+            seen.data += 1
 
     def extra_repr(self) -> str:
         return (
