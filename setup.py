@@ -128,6 +128,10 @@ def kernel(source: Path, level: str) -> Extension:
 
 
 setup(
-    ext_modules=[kernel(source, level) for source in sorted(Path("kernels").glob("*.pyx")) for level in LEVELS],
+    ext_modules=[
+        kernel(source, level)
+        for source in sorted(Path("kernels").glob("*.pyx"))
+        for level in (LEVELS if source.stem != "cpu" else [""])  # cpu tells which level this processor has
+    ],
     cmdclass={"build_ext": BuildKernels},
 )

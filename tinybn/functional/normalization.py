@@ -9,6 +9,7 @@ from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array
 from tinybn.autograd import apply
 from tinybn.errors import DTypeError, ShapeError
+from tinybn.functional.linear import check_dtypes
 
 
 def batch_norm(
@@ -37,6 +38,7 @@ def batch_norm(
 
     Raises:
         ShapeError: shapes that do not go together, or one value per channel in training, whose variance says nothing.
+        DTypeError: an input that is not floating, or dtypes that are not all the same.
 
     Source: Ioffe & Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
 
@@ -72,15 +74,16 @@ def batch_norm_training(input: Any, weight: Any, bias: Any, eps: float = 1e-5) -
 def update_running(running_mean: Any, running_var: Any, mean: Array, var: Array, momentum: float) -> bool:
     """running = (1 − momentum)·running + momentum·new, in place, for the arrays that are not None.
 
-    A batch that was empty or not finite has statistics that are not: it changes nothing, and False is returned.
+    A batch that was empty or not finite has statistics that are not, and one of huge numbers has some that the arrays'
+    dtype cannot hold: it changes nothing, and False is returned.
     """
-    if not (np.isfinite(mean).all() and np.isfinite(var).all()):
+    pairs = [(_array(a), new) for a, new in ((running_mean, mean), (running_var, var)) if a is not None]
+    # NaN is not below anything.
+    if not all(np.abs(new).max(initial=0.0) <= np.finfo(array.dtype).max for array, new in pairs):
         return False
-    for running, new in ((running_mean, mean), (running_var, var)):
-        if running is not None:
-            array = _array(running)
-            array *= 1 - momentum
-            array += momentum * new
+    for array, new in pairs:
+        array *= 1 - momentum
+        array += momentum * new
     return True
 
 
@@ -96,6 +99,7 @@ def _checked(input: Any, **channel_arrays: Any) -> tuple[Tensor, Tensor | None, 
             raise ShapeError(
                 f"batch_norm: an input of shape {x.shape} needs a {name} of {x.shape[1:2]}, got {tuple(array.shape)}"
             )
+    check_dtypes("batch_norm", input=x, **channel_arrays)
     weight, bias = channel_arrays["weight"], channel_arrays["bias"]
     return x, None if weight is None else as_tensor(weight), None if bias is None else as_tensor(bias)
 

@@ -47,6 +47,8 @@ def avg_pool2d(
     >>> tb.functional.avg_pool2d(tb.arange(16.0).reshape(1, 1, 4, 4), 2).flatten()
     tensor([ 2.5,  4.5, 10.5, 12.5])
     """
+    if divisor_override == 0:
+        raise ValueError("avg_pool2d: divisor_override is 0; expected another number, or None")
     x, kernel, geometry = _arguments("avg_pool2d", input, kernel_size, stride, padding, 1)
     y = apply(ops.sum_windows, x, kernel, geometry)
     if divisor_override is not None:

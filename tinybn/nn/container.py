@@ -33,8 +33,11 @@ class Sequential(Module):
         return input
 
     def append(self, module: Module) -> "Sequential":
-        """Put a module at the end."""
-        setattr(self, str(len(self)), module)
+        """Put a module at the end, under the first free number from the length on (a slice keeps its names)."""
+        number = len(self)
+        while hasattr(self, str(number)):
+            number += 1
+        setattr(self, str(number), module)
         return self
 
     def __len__(self) -> int:

@@ -54,7 +54,8 @@ class Module:
 
     def register_buffer(self, name: str, value: Tensor | None) -> None:
         """Keep a tensor that belongs to the state without being trained, such as a running mean."""
-        self._buffer_names = (*self._buffer_names, name)
+        if name not in self._buffer_names:
+            self._buffer_names = (*self._buffer_names, name)
         setattr(self, name, value)
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
@@ -76,17 +77,14 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Each parameter once, under the first of its names."""
-        seen: set[int] = set()
-        for name, value in self._named_state(with_buffers=False):
-            if id(value) not in seen:
-                seen.add(id(value))
-                yield name, value  # type: ignore[misc]  # without buffers there are only Parameters
+        return ((name, value) for name, value in self._named_once() if isinstance(value, Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        return ((name, value) for name, value in self._named_state() if not isinstance(value, Parameter))
+        """Each buffer once, under the first of its names."""
+        return ((name, value) for name, value in self._named_once() if not isinstance(value, Parameter))
 
     def buffers(self) -> Iterator[Tensor]:
         return (buffer for _, buffer in self.named_buffers())
@@ -103,12 +101,18 @@ class Module:
         for name, child in self.named_children():
             yield from child._walk(f"{prefix}.{name}" if prefix else name)
 
-    def _named_state(self, with_buffers: bool = True) -> Iterator[tuple[str, Tensor]]:
+    def _named_once(self) -> Iterator[tuple[str, Tensor]]:
+        seen: set[int] = set()
+        for name, value in self._named_state():
+            if id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+
+    def _named_state(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters and buffers under every name that they have, in the order of PyTorch's state_dict."""
         for prefix, module in self._walk():
             own = [(name, value) for name, value in vars(module).items() if isinstance(value, Parameter)]
-            if with_buffers:
-                own += [(name, getattr(module, name)) for name in module._buffer_names]
+            own += [(name, getattr(module, name)) for name in module._buffer_names]
             for name, value in own:
                 if value is not None:
                     yield (f"{prefix}.{name}" if prefix else name), value
@@ -165,6 +169,7 @@ class Module:
         Raises:
             KeyError: names that are missing or unknown, with ``strict``.
             ShapeError: shapes that differ.
+            DTypeError: values that the dtype cannot hold, such as floats for a counter.
         """
         own = dict(self._named_state())
         missing = [name for name in own if name not in state]
@@ -182,8 +187,15 @@ class Module:
         ]
         if wrong:
             raise ShapeError("load_state_dict: shapes differ: " + "; ".join(wrong))
+        wrong = [
+            f"{name}: expected {own[name].dtype}, got {a.dtype}"
+            for name, a in arrays.items()
+            if not np.can_cast(a.dtype, own[name].dtype, "same_kind")
+        ]
+        if wrong:
+            raise DTypeError("load_state_dict: dtypes do not fit: " + "; ".join(wrong))
         for name, array in arrays.items():
-            np.copyto(own[name].data, array, casting="same_kind")
+            own[name].data[...] = array
         return LoadResult(missing, unexpected)
 
     # --- text -------------------------------------------------------------------------------------------------------

@@ -55,4 +55,8 @@ class AvgPool2d(Module):
         )
 
     def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        defaults = {"count_include_pad": True, "divisor_override": None}
+        return text + "".join(
+            f", {name}={getattr(self, name)}" for name, d in defaults.items() if getattr(self, name) != d
+        )

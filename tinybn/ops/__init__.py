@@ -28,7 +28,7 @@ from tinybn.ops.index import getitem, scatter
 from tinybn.ops.linalg import linear, matmul
 from tinybn.ops.loss import log_softmax, softmax, softmax_cross_entropy
 from tinybn.ops.normalization import batch_norm, normalize
-from tinybn.ops.pool import gather_windows, max_pool2d, scatter_windows, spread_windows, sum_windows
+from tinybn.ops.pool import gather_plane, max_pool2d, scatter_plane, spread_windows, sum_windows
 from tinybn.ops.reduce import amax, amin, mean, sum
 from tinybn.ops.shape import broadcast_to, concatenate, contiguous, flip, reshape, transpose
 
@@ -50,7 +50,7 @@ __all__ = [
     "divide",
     "exp",
     "flip",
-    "gather_windows",
+    "gather_plane",
     "getitem",
     "linear",
     "log",
@@ -67,7 +67,7 @@ __all__ = [
     "relu",
     "reshape",
     "scatter",
-    "scatter_windows",
+    "scatter_plane",
     "sigmoid",
     "softmax",
     "softmax_cross_entropy",

@@ -66,7 +66,8 @@ def power(x: Array, y: Array) -> Op:
             return call(where, y == 0, 0.0, dy * (y * x ** (y - 1)))
 
         def dexponent() -> Any:
-            return call(where, (x == 0) & (y >= 0), 0.0, dy * (out * call(log, x)))
+            log_x = float(np.log(x)) if isinstance(x, int | float) else call(log, x)
+            return call(where, (y >= 0) & (x == 0), 0.0, dy * (out * log_x))
 
         return dx, dexponent
 

@@ -1,59 +1,48 @@
-"""2-D pooling over windows R×S of (N, C, H, W) → (N, C, P, Q). Works on strides, so every memory layout is kept."""
+"""2-D pooling over windows R×S of (N, C, H, W) → (N, C, P, Q). The memory layout is kept."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from tinybn import kernels
 from tinybn._typing import Array, Op, Shape
 from tinybn.ops._call import call
 from tinybn.ops.conv import Geometry
 
 
 def max_pool2d(x: Array, kernel: tuple[int, int], geometry: Geometry) -> Op:
-    """The largest value of each window; padding counts as −inf. The gradient goes to the first of equal ones."""
-    padded = _pad(x, geometry.padding, -np.inf)
-    out: Array | None = None
-    for k, window in enumerate(_positions(padded, kernel, geometry)):
-        if out is None:
-            out = window.copy(order="K")
-            index = np.zeros_like(out, dtype=np.int32)
-        else:
-            better = (window > out) | (window != window)  # the second half lets a NaN through
-            np.copyto(out, window, where=better)
-            np.copyto(index, k, where=better)
-    assert out is not None
-    shape = x.shape
+    """The largest value of each window; padding counts as −inf. The gradient goes to the first of equal ones.
+
+    By-product: where each maximum stood, h·W + w.
+    """
+    out, index = kernels.max_pool2d(x, kernel, geometry.stride, geometry.padding, geometry.dilation)
+    size = x.shape[2:]
 
     def backward(dy: Any) -> tuple[Any, ...]:
-        return (call(scatter_windows, dy, index, shape, kernel, geometry),)
+        return (call(scatter_plane, dy, index, size),)
 
     return (out, index), backward, ()
 
 
-def gather_windows(x: Array, index: Array, kernel: tuple[int, int], geometry: Geometry) -> Op:
-    """Of each window the value at the kernel position `index`."""
-    padded = _pad(x, geometry.padding, 0)
-    out = np.zeros_like(index, dtype=x.dtype)
-    for k, window in enumerate(_positions(padded, kernel, geometry)):
-        np.copyto(out, window, where=index == k)
-    shape = x.shape
+def gather_plane(x: Array, index: Array) -> Op:
+    """From each plane (H, W) of x the values at the positions `index`, h·W + w: (N, C, P, Q)."""
+    planes, positions = (a.reshape(*a.shape[:2], a.shape[2] * a.shape[3]) for a in (x, index))
+    out = np.take_along_axis(planes, positions, axis=2).reshape(index.shape)
+    size = x.shape[2:]
 
     def backward(dy: Any) -> tuple[Any, ...]:
-        return (call(scatter_windows, dy, index, shape, kernel, geometry),)
+        return (call(scatter_plane, dy, index, size),)
 
     return out, backward, ()
 
 
-def scatter_windows(y: Array, index: Array, shape: Shape, kernel: tuple[int, int], geometry: Geometry) -> Op:
-    """The derivative of `gather_windows`: each value is added at the position that it came from."""
-    padded = _zeros_padded(index, shape, y.dtype, geometry.padding)
-    for k, window in enumerate(_positions(padded, kernel, geometry)):
-        window += y * (index == k)
-    out = _unpad(padded, geometry.padding)
+def scatter_plane(y: Array, index: Array, size: tuple[int, int]) -> Op:
+    """The derivative of `gather_plane`: zeros (N, C, H, W) with each value of y added at its position."""
+    out = kernels.scatter_plane(y, index, size)
 
     def backward(dx: Any) -> tuple[Any, ...]:
-        return (call(gather_windows, dx, index, kernel, geometry),)
+        return (call(gather_plane, dx, index),)
 
     return out, backward, ()
 
@@ -61,7 +50,7 @@ def scatter_windows(y: Array, index: Array, shape: Shape, kernel: tuple[int, int
 def sum_windows(x: Array, kernel: tuple[int, int], geometry: Geometry) -> Op:
     """The sum of each window; padding counts as 0."""
     out: Array | None = None
-    for window in _positions(_pad(x, geometry.padding, 0), kernel, geometry):
+    for window in _positions(_pad(x, geometry.padding), kernel, geometry):
         if out is None:
             out = window.copy(order="K")
         else:
@@ -96,21 +85,21 @@ def _positions(padded: Array, kernel: tuple[int, int], geometry: Geometry) -> It
             yield padded[:, :, i : i + sh * (p - 1) + 1 : sh, j : j + sw * (q - 1) + 1 : sw]
 
 
-def _pad(x: Array, padding: tuple[int, int], value: float) -> Array:
-    ph, pw = padding
-    if not (ph or pw):
+def _pad(x: Array, padding: tuple[int, int]) -> Array:
+    if padding == (0, 0):
         return x
     padded = _zeros_padded(x, x.shape, x.dtype, padding)
-    if value:
-        padded.fill(value)
     _unpad(padded, padding)[...] = x
     return padded
 
 
 def _zeros_padded(like: Array, shape: Shape, dtype: Any, padding: tuple[int, int]) -> Array:
-    """Zeros (N, C, H + 2·ph, W + 2·pw) in the memory layout of `like`."""
+    """Zeros (N, C, H + 2·ph, W + 2·pw), channels-last in memory if `like` is."""
     n, c, h, w = shape
-    return np.zeros_like(like, dtype=dtype, shape=(n, c, h + 2 * padding[0], w + 2 * padding[1]))
+    h, w = h + 2 * padding[0], w + 2 * padding[1]
+    if like.strides[1] < like.strides[3]:
+        return np.zeros((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    return np.zeros((n, c, h, w), dtype)
 
 
 def _unpad(padded: Array, padding: tuple[int, int]) -> Array:

@@ -21,7 +21,7 @@ def reshape(x: Array, shape: Shape) -> Op:
 def transpose(x: Array, axes: tuple[int, ...]) -> Op:
     """The axes in another order: out.shape[i] = x.shape[axes[i]]."""
     out = x.transpose(axes)
-    inverse = tuple(int(i) for i in np.argsort(axes))
+    inverse = tuple(int(i) for i in np.argsort([axis % x.ndim for axis in axes]))
 
     def backward(dy: Any) -> tuple[Any, ...]:
         return (call(transpose, dy, inverse),)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -85,7 +86,9 @@ def load_data(wanted: str) -> tuple[data.TrainTest, str]:
 
 def make_settings(options: argparse.Namespace, name: str) -> Settings:
     """Options over the quick ones over those that suit the data."""
-    chosen = {**DEFAULTS[name], "lr": LEARNING_RATES[options.optimizer], **(QUICK if options.quick else {})}
+    chosen: dict[str, Any] = {**DEFAULTS[name], "lr": LEARNING_RATES[options.optimizer]}
+    if options.quick:
+        chosen.update(QUICK)
     given = {key: getattr(options, key) for key in ("seeds", "epochs", "batch_size", "lr")}
     chosen.update({key: value for key, value in given.items() if value is not None})
     return Settings(

@@ -91,6 +91,7 @@ def plot(runs: Sequence[Run], settings: Settings, path: Path) -> None:
     )
     ticks = [t for t in (1, 2, 3, 5, 10, 20, 50, 90) if curves.get_ylim()[0] <= t <= curves.get_ylim()[1]]
     curves.set_yticks(ticks, [str(t) for t in ticks])
+    curves.xaxis.set_major_formatter("{x:g}")
     curves.minorticks_off()
     curves.grid(alpha=0.25)
     curves.legend(title="BatchNorm at", fontsize=9)
@@ -100,6 +101,6 @@ def plot(runs: Sequence[Run], settings: Settings, path: Path) -> None:
     finals.set(xlabel="test accuracy, %", title="At the end (mean, 95 % interval, each seed)")
     figure.suptitle(
         f"{settings.data}, {settings.net} with {settings.activation}, {settings.optimizer} at {settings.lr:g}, "
-        f"batch {settings.batch_size}, {settings.seeds} seeds"
+        f"batch {settings.batch_size}, seeds: {settings.seeds}"
     )
     figure.savefig(path, dpi=120)
