@@ -179,10 +179,10 @@ class Tensor(Variable):
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> "Tensor":
-        return _binary(ops.divide, _as_float(self), other)
+        return _binary(ops.divide, _for_division(self, other), other)
 
     def __rtruediv__(self, other: Any) -> "Tensor":
-        return _binary(ops.divide, _as_float(self), other, reflected=True)
+        return _binary(ops.divide, _for_division(self, other), other, reflected=True)
 
     def __pow__(self, other: Any) -> "Tensor":
         return _binary(ops.power, self, other)
@@ -458,6 +458,11 @@ def promoted(x: Tensor, y: Any) -> tuple[Tensor, Any]:
 
 def _as_float(x: Tensor) -> Tensor:
     return x if x.data.dtype.kind == "f" else x.to(np.float32)
+
+
+def _for_division(x: Tensor, y: Any) -> Tensor:
+    """Two that are not floats are divided in float32; promotion makes x the float that y is."""
+    return x if getattr(y, "dtype", np.dtype(bool)).kind == "f" else _as_float(x)
 
 
 def _array_of(other: Any) -> Any:

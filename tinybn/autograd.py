@@ -14,6 +14,7 @@ import numpy as np
 
 from tinybn._typing import Array, Backward, Op, Shape
 from tinybn.errors import GraphError, ShapeError
+from tinybn.ops import call, cast
 
 ndarray = np.ndarray
 
@@ -213,10 +214,10 @@ def _walk(
                         g = _sum_to(g, source.shape)
                     if source in pending:
                         pending[source] = pending[source] + g
-                    elif create_graph or not (isinstance(source, Variable) if wanted is None else source in wanted):
-                        pending[source] = g
-                    else:
+                    elif isinstance(source, Variable) if wanted is None else source in wanted:
                         pending[source] = _own(g, dy, saved, parts)
+                    else:
+                        pending[source] = g
                 if not retain_graph:
                     vertex.backward, vertex.saved, vertex.inputs = None, (), []
     return gradients
@@ -240,9 +241,9 @@ def _starting_gradient(output: Variable, start: Any, create_graph: bool) -> Any:
         start = np.array(start, data.dtype)
     if start.shape != data.shape:
         raise ShapeError(f"backward: the gradient has shape {start.shape}; the output has {data.shape}")
-    if create_graph:
-        return start if isinstance(start, Variable) else output.result(start)
-    return start.data.astype(data.dtype) if isinstance(start, Variable) else start
+    if isinstance(start, Variable):
+        return call(cast, start if create_graph else start.data, data.dtype)
+    return output.result(start) if create_graph else start
 
 
 def _inputs_first(starts: Iterable[Vertex]) -> list[Vertex]:
@@ -306,6 +307,8 @@ def _sum_to(g: Any, shape: Shape) -> Any:
 
 def _own(g: Any, dy: Any, saved: tuple[Any, ...], parts: tuple[Any, ...]) -> Any:
     """A gradient whose buffer nobody else has: a copy, unless the op has just made it for this one input."""
+    if isinstance(g, Variable):
+        return call(cast, g, g.data.dtype)
     others = (dy, *saved)
     shared = getattr(g, "base", None) is not None or any(g is o for o in others) or sum(g is p for p in parts) > 1
     return g.copy() if shared else g

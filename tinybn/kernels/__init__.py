@@ -5,6 +5,7 @@ made, in the layouts that their names end with (`tinybn.kernels.layout`). The fu
 make the outputs, and choose the number of threads.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -35,8 +36,10 @@ KERNELS: dict[str, tuple[Callable[..., None] | None, Callable[..., None]]] = {
 }
 _chosen = {name: compiled or twin for name, (compiled, twin) in KERNELS.items()}
 
-# Below so many elements a second thread costs more than it saves: waking it takes some 20 µs.
-THREADED_SIZE = 1 << 16
+# Below so many elements a second thread costs more than it saves. To wake one that sleeps takes 20 to 80 µs; that is
+# what BatchNorm does with 2¹⁹ float32 on one core with AVX-512, and max-pooling with a small part of them.
+THREADED_SIZE = 1 << 20
+THREADED_POOLING_SIZE = 1 << 16
 
 
 def batch_moments(x: Array) -> tuple[Array, Array]:
@@ -126,11 +129,10 @@ def max_pool2d(
     x, order = layout.prepared("max_pool2d", x)
     sizes = zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
     p, q = ((n + 2 * pad - dil * (k - 1) - 1) // step + 1 for n, k, step, pad, dil in sizes)
-    y = np.empty_like(x, shape=(*x.shape[:2], p, q))
-    index = np.empty_like(y, dtype=np.int32)
+    y, index = (layout.make(np.empty, order, (*x.shape[:2], p, q), dtype) for dtype in (x.dtype, np.int32))
     if y.size:
         planes = [_planes(a, order) for a in (y, index, x)]
-        _chosen["max_pool2d"](*planes, *kernel, *stride, *padding, *dilation, _threads(x))
+        _chosen["max_pool2d"](*planes, *kernel, *stride, *padding, *dilation, _threads(x, THREADED_POOLING_SIZE))
     return y, index
 
 
@@ -138,10 +140,10 @@ def scatter_plane(y: Array, index: Array, size: tuple[int, int]) -> Array:
     """Zeros (N, C, H, W), with each value of y (N, C, P, Q) added at the position h·W + w that index gives for it."""
     index, order = (index, "mc") if layout.channels_last(index).flags.c_contiguous else (index, "ncs")
     y = layout.like(np.empty_like(index, dtype=y.dtype), y, "scatter_plane")
-    x = np.zeros_like(y, shape=(*y.shape[:2], *size))
+    x = layout.make(np.zeros, order, (*y.shape[:2], *size), y.dtype)
     if x.size and y.size:
         flat = [a.reshape(a.shape[0], -1, a.shape[3]) for a in (_planes(a, order) for a in (x, y, index))]
-        _chosen["scatter_plane"](*flat, _threads(x))
+        _chosen["scatter_plane"](*flat, _threads(x, THREADED_POOLING_SIZE))
     return x
 
 
@@ -154,11 +156,18 @@ def _channel_array(name: str, value: Array | None, x: Array, default: float, dty
     """A contiguous (C,) array of x's dtype, or of the one given."""
     dtype = dtype or x.dtype
     if value is None:
-        return np.full(x.shape[1], default, dtype)
+        return _constant(x.shape[1], default, dtype)
     if value.shape != x.shape[1:2]:
         raise ShapeError(f"{name}: expected shape {x.shape[1:2]} for an input of {x.shape}, got {value.shape}")
     return np.ascontiguousarray(value, dtype)
 
 
-def _threads(x: Array) -> int:
-    return get_num_threads() if x.size >= THREADED_SIZE else 1
+@functools.lru_cache(maxsize=64)
+def _constant(n: int, value: float, dtype: Any) -> Array:
+    array = np.full(n, value, dtype)
+    array.flags.writeable = False  # everybody gets the same one
+    return array
+
+
+def _threads(x: Array, least: int = THREADED_SIZE) -> int:
+    return get_num_threads() if x.size >= least else 1

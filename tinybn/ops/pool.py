@@ -26,9 +26,9 @@ def max_pool2d(x: Array, kernel: tuple[int, int], geometry: Geometry) -> Op:
 
 
 def gather_plane(x: Array, index: Array) -> Op:
-    """From each plane (H, W) of x the values at the positions `index`, h·W + w: (N, C, P, Q)."""
+    """From each plane (H, W) of x the values at the positions `index`, h·W + w: (N, C, P, Q). 0 at a negative one."""
     planes, positions = (a.reshape(*a.shape[:2], a.shape[2] * a.shape[3]) for a in (x, index))
-    out = np.take_along_axis(planes, positions, axis=2).reshape(index.shape)
+    out = np.where(positions < 0, 0, np.take_along_axis(planes, positions, axis=2)).reshape(index.shape)
     size = x.shape[2:]
 
     def backward(dy: Any) -> tuple[Any, ...]:

@@ -11,14 +11,20 @@ from tinybn.errors import ShapeError
 
 
 class Optimizer:
-    """Base of the optimizers. A subclass has `_update`, which moves one parameter's array in place.
+    """Base of the optimizers. A subclass has `_update`, which moves one parameter's array in place, and `state_names`.
 
     Attributes:
         param_groups: dicts with ``params`` and the options that hold for them, such as ``lr``; free to change.
         state: what the optimizer remembers of each parameter, by its position.
     """
 
+    state_names: tuple[str, ...] = ()  # what `_update` keeps in its ``state``, all at once or nothing
+
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            raise TypeError(
+                f"{type(self).__name__}: expected parameters such as model.parameters(), got a {type(params).__name__}"
+            )
         groups = list(params)
         if not groups:
             raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters()")
@@ -36,12 +42,9 @@ class Optimizer:
         Raises:
             TypeError, ValueError: something else than a leaf tensor, an unknown option, or a parameter given twice.
         """
-        unknown = set(group) - set(self.defaults) - {"params"}
-        if unknown:
-            raise ValueError(
-                f"{type(self).__name__}: unknown options {sorted(unknown)}; expected {sorted(self.defaults)}"
-            )
-        params = group["params"]
+        options = {**self.defaults, **group}
+        self._check_names(options)
+        params = options["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for p in params:
@@ -50,9 +53,8 @@ class Optimizer:
             if id(p) in known:
                 raise ValueError(f"{type(self).__name__}: a parameter of shape {p.shape} was given twice")
             known.add(id(p))
-        options = {**self.defaults, **group, "params": params}
         self._check(options)
-        self.param_groups.append(options)
+        self.param_groups.append({**options, "params": params})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients, or set them to zero."""
@@ -86,33 +88,51 @@ class Optimizer:
         """Take over what `state_dict` returned. Nothing changes unless all of it fits.
 
         Raises:
-            ValueError, ShapeError: other groups, or state of other shapes.
+            ValueError, ShapeError: other groups, options or state than this optimizer has.
         """
         groups = state_dict["param_groups"]
         sizes, own_sizes = ([len(g["params"]) for g in gs] for gs in (groups, self.param_groups))
         if sizes != own_sizes:
             raise ValueError(f"load_state_dict: expected groups of {own_sizes} parameters, got {sizes}")
+        for group in groups:
+            self._check_names(group)
+            self._check(group)
         params = [p for group in self.param_groups for p in group["params"]]
         state = {}
         for position, entry in state_dict["state"].items():
-            copied = _copied(entry)
-            p = params[int(position)]
-            for name, value in copied.items():
-                if isinstance(value, np.ndarray) and value.shape != p.shape:
+            if not 0 <= int(position) < len(params):
+                raise ValueError(f"load_state_dict: got a state of parameter {position}; there are {len(params)}")
+            if entry and set(entry) != set(self.state_names):
+                raise ValueError(
+                    f"load_state_dict: state of parameter {position}: {type(self).__name__} expected "
+                    f"{sorted(self.state_names)}, got {sorted(entry)}"
+                )
+            state[int(position)] = _copied(entry)
+            for name, value in entry.items():
+                shape = params[int(position)].shape
+                if isinstance(value, np.ndarray) and value.shape != shape:
                     raise ShapeError(
-                        f"load_state_dict: {name} of parameter {position}: expected {p.shape}, got {value.shape}"
+                        f"load_state_dict: {name} of parameter {position}: expected {shape}, got {value.shape}"
                     )
-            state[int(position)] = copied
         self.state = state
         for own, group in zip(self.param_groups, groups, strict=True):
             own.update({name: value for name, value in group.items() if name != "params"})
+
+    def _check_names(self, group: dict[str, Any]) -> None:
+        expected = {*self.defaults, "params"}
+        unknown = sorted(set(group) - expected - {"initial_lr"})  # which is a schedule's
+        missing = sorted(expected - set(group))
+        if unknown or missing:
+            what = f"unknown options {unknown}" if unknown else f"missing options {missing}"
+            raise ValueError(f"{type(self).__name__}: {what}; expected {sorted(expected)}")
 
     def _check(self, options: dict[str, Any]) -> None:
         for name in ("lr", "momentum", "weight_decay", "eps"):
             if name in options and not options[name] >= 0:
                 raise ValueError(f"{type(self).__name__}: {name} is {options[name]!r}; expected a number from 0 on")
-        if "betas" in options and not all(0 <= beta < 1 for beta in options["betas"]):
-            raise ValueError(f"{type(self).__name__}: betas are {options['betas']!r}; expected two numbers in [0, 1)")
+        betas = options.get("betas", (0, 0))
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"{type(self).__name__}: betas are {betas!r}; expected two numbers in [0, 1)")
 
     def _update(self, parameter: Array, gradient: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
         raise NotImplementedError

@@ -27,6 +27,8 @@ class SGD(Optimizer):
     [0.800000011920929]
     """
 
+    state_names = ("momentum_buffer",)
+
     def __init__(
         self,
         params: Iterable[Any],

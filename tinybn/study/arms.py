@@ -17,6 +17,7 @@ PLACEMENTS = ("none", "before", "after", "input", "input+before", "input+after",
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
+NETS = ("mlp", "cnn")
 MLP_HIDDEN = (100, 100, 100)  # Ioffe & Szegedy 2015, §4.1
 CNN_CHANNELS = (16, 32)
 CNN_HIDDEN = 64
@@ -62,8 +63,8 @@ def build(
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation {activation!r}: expected one of {', '.join(ACTIVATIONS)}")
-    if net not in ("mlp", "cnn"):
-        raise ValueError(f"net {net!r}: expected 'mlp' or 'cnn'")
+    if net not in NETS:
+        raise ValueError(f"net {net!r}: expected one of {', '.join(NETS)}")
     places = parse_placement(placement)
     layers: list[nn.Module] = []
     streams = iter(range(1_000))

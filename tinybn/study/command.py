@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from tinybn import data
 from tinybn.errors import DataError
-from tinybn.study.arms import ACTIVATIONS, PLACEMENTS
+from tinybn.study.arms import ACTIVATIONS, NETS, PLACEMENTS
 from tinybn.study.protocol import OPTIMIZERS, Run, Settings, run_arm, save_run, steps_per_run
 from tinybn.study.report import plot, table
 
 DEFAULTS = {"mnist": {"epochs": 3, "batch_size": 128}, "digits": {"epochs": 40, "batch_size": 32}}
-LEARNING_RATES = {"sgd": 0.1, "adam": 1e-3}
+LEARNING_RATES = {"sgd": 0.05, "adam": 1e-3}
 QUICK = {"seeds": 2, "epochs": 1, "max_train": 2_000}  # a check that everything works; says nothing about placements
 
 
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         images, name = load_data(options.data)
         settings = make_settings(options, name)
+        steps_per_run(images, settings)  # refuses a batch that is larger than the training images
         folder = make_folder(options.out, settings)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run_all(images, settings, folder, runs)
     except KeyboardInterrupt:
-        print(f"\ninterrupted: {len(runs)} finished runs are in {folder / 'results.jsonl'}", file=sys.stderr)
+        where = f", in {folder / 'results.jsonl'}" if runs else ""
+        print(f"\ninterrupted: {len(runs)} finished runs{where}", file=sys.stderr)
         return 130
     summary = table(runs)
     (folder / "table.md").write_text(summary + "\n", encoding="utf-8")
@@ -58,14 +60,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--data", choices=("auto", "mnist", "digits"), default="auto", help="default: auto, MNIST if it can be had")
-    add("--net", choices=("mlp", "cnn"), default=defaults.net, help="default: %(default)s")
+    add("--net", choices=NETS, default=defaults.net, help="default: %(default)s")
     add("--activation", choices=tuple(ACTIVATIONS), default=defaults.activation, help="default: %(default)s")
     add("--placements", nargs="+", metavar="PLACEMENT", default=PLACEMENTS, help=f"default: {' '.join(PLACEMENTS)}")
     add("--seeds", type=int, help=f"runs per placement; default: {defaults.seeds}")
     add("--epochs", type=int, help="default: 3, with digits 40")
     add("--batch-size", type=int, help="default: 128, with digits 32")
     add("--optimizer", choices=tuple(OPTIMIZERS), default=defaults.optimizer, help="default: sgd, with momentum 0.9")
-    add("--lr", type=float, help="default: 0.1 for sgd, 0.001 for adam")
+    add("--lr", type=float, help="default: 0.05 for sgd, 0.001 for adam")
     add("--out", type=Path, help="a new folder for the results; default: one below runs/")
     add("--quick", action="store_true", help="a short check that everything works")
     return parser.parse_args(arguments)

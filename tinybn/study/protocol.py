@@ -9,7 +9,7 @@ import copy
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from tinybn import functional as F
 from tinybn import nn, optim
 from tinybn.data import DataLoader, Dataset, TrainTest
-from tinybn.study.arms import ACTIVATIONS, PLACEMENTS, build, parse_placement
+from tinybn.study.arms import ACTIVATIONS, NETS, PLACEMENTS, build, parse_placement
 from tinybn.train import evaluate
 
 TARGETS = (0.95, 0.97)
@@ -43,7 +43,7 @@ class Settings:
     epochs: int = 3
     batch_size: int = 128
     optimizer: str = "sgd"
-    lr: float = 0.1
+    lr: float = 0.05
     max_train: int | None = None
 
     def __post_init__(self) -> None:
@@ -56,8 +56,16 @@ class Settings:
             raise ValueError(f"optimizer {self.optimizer!r}: expected one of {', '.join(OPTIMIZERS)}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation {self.activation!r}: expected one of {', '.join(ACTIVATIONS)}")
+        if self.net not in NETS:
+            raise ValueError(f"net {self.net!r}: expected one of {', '.join(NETS)}")
+        seen = []
         for placement in self.placements:
-            parse_placement(placement)
+            places = parse_placement(placement)
+            if places in seen:
+                raise ValueError(f"placement {placement!r}: given twice")
+            if places and self.batch_size < 2:
+                raise ValueError(f"batch_size is {self.batch_size}; BatchNorm at {placement!r} needs 2 or more")
+            seen.append(places)
 
 
 @dataclass(frozen=True)
@@ -78,10 +86,16 @@ class Run:
 
 
 def split(data: TrainTest, settings: Settings) -> tuple[Dataset, Dataset, Dataset]:
-    """Training, validation and test images. The last sixth of the first is for validation (MNIST: 50k/10k)."""
+    """Training, validation and test images. The last sixth of the first is for validation (MNIST: 50k/10k).
+
+    Raises:
+        ValueError: the training images are fewer than a batch.
+    """
     train, validation = data.train.split(len(data.train) * 5 // 6)
     if settings.max_train is not None:
         train = train.split(min(settings.max_train, len(train)))[0]
+    if len(train) < settings.batch_size:
+        raise ValueError(f"batch_size is {settings.batch_size}; there are only {len(train)} images to train on")
     return train, validation, data.test
 
 
@@ -96,8 +110,6 @@ def run_arm(
     """Train one network and measure it."""
     started = time.perf_counter()
     train, validation, test = split(data, settings)
-    if len(train) < settings.batch_size:
-        raise ValueError(f"batch_size is {settings.batch_size}; there are only {len(train)} images to train on")
     height, width = train.image_shape
     model = build(settings.net, settings.activation, placement, (height, width), train.classes, seed)
     optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), settings.lr)
@@ -169,4 +181,6 @@ def save_run(run: Run, folder: Path) -> None:
 def load_runs(folder: Path) -> list[Run]:
     """The runs of a folder."""
     with (folder / "results.jsonl").open(encoding="utf-8") as file:
-        return [Run(**json.loads(line)) for line in file]
+        runs = [Run(**json.loads(line)) for line in file]
+    # JSON has no tuples
+    return [replace(run, curve=[(step, accuracy) for step, accuracy in run.curve]) for run in runs]

@@ -84,7 +84,7 @@ def plot(runs: Sequence[Run], settings: Settings, path: Path) -> None:
         finals.plot([100 * run.test_accuracy for run in arm], [i] * len(arm), "|", color=color, alpha=0.6)
     curves.set(
         xscale="log",
-        yscale="log",
+        yscale="log" if curves.dataLim.y1 > 0 else "linear",  # without a single error there is no logarithm to take
         xlabel="step",
         ylabel="validation error, %",
         title="Learning curves (mean and range over seeds)",

@@ -37,6 +37,9 @@ def fit(
         schedule: moves on after each step.
         after_step: is called with each step's loss, for a progress bar or a record.
 
+    Raises:
+        ValueError: there are no batches.
+
     >>> import tinybn as tb
     >>> _ = tb.manual_seed(0)
     >>> model = tb.nn.Linear(2, 2)
@@ -56,7 +59,9 @@ def fit(
         losses.append(value.item())
         if after_step is not None:
             after_step(losses[-1])
-    return float(np.mean(losses)) if losses else float("nan")
+    if not losses:
+        raise ValueError("fit: got no batches; a loader with drop_last has none when the data are fewer than a batch")
+    return float(np.mean(losses))
 
 
 def evaluate(model: Module, batches: Batches) -> Evaluation:

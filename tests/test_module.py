@@ -1,0 +1,663 @@
+"""What every Module can do: its parts, modes, state, text, errors, copies, and initial weights."""
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+from oracle import load_torch
+
+import tinybn as tb
+from tinybn import nn
+from tinybn.errors import DTypeError, ShapeError
+
+WEIGHTED = ["Linear(4, 6)", "Conv2d(4, 6, 3)"]
+
+
+def cnn(library=nn):
+    """Every kind of state: parameters, buffers, nesting."""
+    return library.Sequential(
+        library.Conv2d(1, 2, 3, padding=1, bias=False),
+        library.BatchNorm2d(2),
+        library.ReLU(),
+        library.Sequential(library.Flatten(), library.Linear(32, 4), library.BatchNorm1d(4, affine=False)),
+        library.Linear(4, 3),
+    )
+
+
+class Scale(nn.Module):
+    """A user's module: without super().__init__(), with everything an attribute can be."""
+
+    def __init__(self):
+        self.note = "not a part"
+        self.factor = nn.Parameter(tb.ones(2))
+        self.register_buffer("offset", tb.zeros(2))
+        self.register_buffer("nothing", None)
+        self.missing = None
+        self.inner = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.inner(x) * self.factor + self.offset
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+CNN_NAMES = [
+    "0.weight",
+    *("1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"),
+    *("3.1.weight", "3.1.bias", "3.2.running_mean", "3.2.running_var", "3.2.num_batches_tracked"),
+    *("4.weight", "4.bias"),
+]
+
+
+def test_names_of_parameters_buffers_and_children():
+    model = cnn()
+    buffers = [name for name in CNN_NAMES if "running" in name or "num_batches" in name]
+    assert list(model.state_dict()) == CNN_NAMES
+    assert [name for name, _ in model.named_buffers()] == buffers
+    assert [name for name, _ in model.named_parameters()] == [name for name in CNN_NAMES if name not in buffers]
+    assert [name for name, _ in model.named_children()] == ["0", "1", "2", "3", "4"]
+    assert [name for name, _ in model.named_modules()] == ["", "0", "1", "2", "3", "3.0", "3.1", "3.2", "4"]
+    assert list(model.children()) == list(model)
+    assert next(model.modules()) is model
+    for named, plain in (("named_parameters", "parameters"), ("named_buffers", "buffers")):
+        pairs = zip(getattr(model, named)(), getattr(model, plain)(), strict=True)
+        assert all(value is same for (_, value), same in pairs)
+
+
+def test_state_dict_has_the_order_of_torch():
+    torch = load_torch()
+    assert list(cnn().state_dict()) == list(cnn(torch.nn).state_dict())
+
+
+def test_a_module_of_ones_own():
+    model = Scale()
+    assert list(model.state_dict()) == ["factor", "offset", "inner.weight", "inner.bias"]
+    assert [name for name, _ in model.named_parameters()] == ["factor", "inner.weight", "inner.bias"]
+    assert [name for name, _ in model.named_buffers()] == ["offset"]
+    assert model.nothing is None
+    assert model(tb.ones(3, 2)).shape == (3, 2)
+
+
+def test_a_buffer_registered_again_takes_the_place_of_the_first():
+    model = Scale()
+    model.register_buffer("offset", tb.ones(2))
+    assert [(name, value.tolist()) for name, value in model.named_buffers()] == [("offset", [1.0, 1.0])]
+
+
+def test_what_is_shared_counts_once_and_has_every_name_in_the_state():
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    second.weight = first.weight
+    norm = nn.BatchNorm1d(3)
+    model = nn.Sequential(first, norm, second, norm)
+    names = ["0.weight", "0.bias", "1.weight", "1.bias", "2.bias"]
+    assert [name for name, _ in model.named_parameters()] == names
+    assert [name for name, _ in model.named_buffers()] == [
+        *("1.running_mean", "1.running_var", "1.num_batches_tracked"),
+    ]
+    assert [name for name, _ in model.named_modules()] == ["", "0", "1", "2"]
+    assert {"2.weight", "3.weight", "3.running_mean"} <= set(model.state_dict())
+    assert len(list(model.parameters())) == 5
+    tb.optim.SGD(model.parameters(), lr=0.1)  # would refuse a parameter given twice
+    other = copy.deepcopy(model)
+    assert other[0].weight is other[2].weight and other[1] is other[3]
+
+
+def test_shared_names_are_those_of_torch():
+    torch = load_torch()
+
+    def build(library):
+        layer, norm = library.Linear(3, 3), library.BatchNorm1d(3)
+        return library.Sequential(layer, norm, layer, norm)
+
+    ours, theirs = build(nn), build(torch.nn)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for method in ("named_parameters", "named_buffers", "named_modules"):
+        assert [name for name, _ in getattr(ours, method)()] == [name for name, _ in getattr(theirs, method)()], method
+
+
+def test_apply_visits_children_first_and_returns_the_module():
+    visited = []
+    model = nn.Sequential(nn.Sequential(nn.ReLU()), nn.Tanh())
+    assert model.apply(lambda module: visited.append(type(module).__name__)) is model
+    assert visited == ["ReLU", "Sequential", "Tanh", "Sequential"]
+
+
+def test_sequential_is_a_sequence():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Tanh())
+    assert len(model) == 3
+    assert model[1] is list(model)[1]
+    assert model[-1] is model[2]
+    assert list(model[:2]) == [model[0], model[1]]
+    with pytest.raises(IndexError):
+        model[3]
+    last = nn.Sigmoid()
+    assert model.append(last) is model
+    assert model[3] is last
+    named = nn.Sequential({"first": nn.Linear(2, 2), "act": nn.ReLU()})
+    assert [name for name, _ in named.named_children()] == ["first", "act"]
+    assert named.act is named[1]
+
+
+def test_append_to_a_slice_keeps_every_layer():
+    part = nn.Sequential(nn.Flatten(), nn.Linear(2, 2), nn.ReLU())[1:]
+    part.append(nn.Tanh()).append(nn.Sigmoid())
+    assert [type(module).__name__ for module in part] == ["Linear", "ReLU", "Tanh", "Sigmoid"]
+
+
+@pytest.mark.parametrize("wrong", [3, None, "relu", nn.ReLU, tb.functional.relu])
+def test_sequential_takes_only_modules(wrong):
+    with pytest.raises(TypeError, match=r"Sequential: '1' is .*expected a Module"):
+        nn.Sequential(nn.ReLU(), wrong)
+
+
+# --- modes ------------------------------------------------------------------------------------------------------------
+
+
+def test_train_and_eval_reach_every_module():
+    model = cnn()
+    assert all(module.training for module in model.modules())
+    assert model.eval() is model
+    assert not any(module.training for module in model.modules())
+    model[3].train()
+    assert [name for name, module in model.named_modules() if module.training] == ["3", "3.0", "3.1", "3.2"]
+    assert model.train() is model
+    assert all(module.training for module in model.modules())
+
+
+def test_requires_grad_and_zero_grad():
+    model = cnn()
+    x = tb.randn(4, 1, 4, 4)
+    model(x).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    model.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+    assert model.requires_grad_(False) is model
+    assert not model(x).requires_grad
+    model[4].requires_grad_(True)
+    model(x).sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is not None] == ["4.weight", "4.bias"]
+
+
+@pytest.mark.parametrize("cast", ["double", "to"])
+def test_dtype_casts_reach_every_floating_part_in_place(cast):
+    model = cnn()
+    model(tb.randn(4, 1, 4, 4)).sum().backward()
+    before = list(model.parameters())
+    result = model.double() if cast == "double" else model.to("float64")
+    assert result is model
+    assert all(a is b for a, b in zip(before, model.parameters(), strict=True))
+    dtypes = {name: str(value.dtype) for name, value in model.state_dict().items()}
+    assert all(dtype == ("int64" if "num_batches" in name else "float64") for name, dtype in dtypes.items())
+    assert all(str(p.grad.dtype) == "float64" for p in model.parameters())
+    assert str(model(tb.randn(4, 1, 4, 4, dtype="float64")).dtype) == "float64"
+    assert str(model.float()(tb.randn(4, 1, 4, 4)).dtype) == "float32"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda d: nn.Linear(2, 3, dtype=d), lambda d: nn.Conv2d(2, 3, 1, dtype=d), lambda d: nn.BatchNorm1d(2, dtype=d)],
+)
+def test_dtype_argument(make):
+    dtypes = {str(value.dtype) for name, value in make("float64").state_dict().items() if "num_batches" not in name}
+    assert dtypes == {"float64"}
+
+
+def test_integer_parameters_are_refused():
+    with pytest.raises(DTypeError):
+        nn.Parameter([1, 2])
+    assert nn.Parameter([1, 2], requires_grad=False).dtype == np.int64
+
+
+# --- state ------------------------------------------------------------------------------------------------------------
+
+
+def snapshot(model):
+    return {name: value.copy() for name, value in model.state_dict().items()}
+
+
+def assert_state(model, expected):
+    state = model.state_dict()
+    assert list(state) == list(expected)
+    for name, value in state.items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def other_state():
+    """A state with other numbers in every entry."""
+    return {name: value + 1 for name, value in cnn().state_dict().items()}
+
+
+def test_load_state_dict_copies():
+    model, state = cnn(), other_state()
+    arrays = {id(value) for value in model.state_dict().values()}
+    assert model.load_state_dict(state) == ([], [])
+    assert_state(model, state)
+    assert {id(value) for value in model.state_dict().values()} == arrays  # written in place
+    expected = snapshot(model)
+    for value in state.values():
+        value += 1
+    assert_state(model, expected)
+
+
+def without(state, name):
+    return {key: value for key, value in state.items() if key != name}
+
+
+WRONG_STATES = {
+    "missing": (lambda s: without(s, "4.bias"), KeyError, r"missing \['4.bias'\], unexpected \[\]"),
+    "unexpected": (lambda s: {**s, "5.bias": s["4.bias"]}, KeyError, r"missing \[\], unexpected \['5.bias'\]"),
+    "both": (
+        lambda s: {**without(s, "4.bias"), "4.b": s["4.bias"]},
+        KeyError,
+        r"Sequential: missing \['4.bias'\], unexpected \['4.b'\]",
+    ),
+    "shape": (lambda s: {**s, "4.bias": np.ones(4)}, ShapeError, r"4.bias: expected \(3,\), got \(4,\)"),
+    "shape that would broadcast": (
+        lambda s: {**s, "4.bias": np.ones(1)},
+        ShapeError,
+        r"4.bias: expected \(3,\), got \(1,\)",
+    ),
+    "two shapes": (
+        lambda s: {**s, "0.weight": np.ones(1), "4.bias": np.ones(4)},
+        ShapeError,
+        r"0.weight: expected \(2, 1, 3, 3\), got \(1,\); 4.bias: expected \(3,\), got \(4,\)",
+    ),
+    "dtype": (
+        lambda s: {**s, "3.2.num_batches_tracked": np.array(1.5)},
+        DTypeError,
+        r"3.2.num_batches_tracked: expected int64, got float64",
+    ),
+    "complex": (lambda s: {**s, "4.bias": np.ones(3, complex)}, DTypeError, r"complex128"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_STATES)
+def test_a_wrong_state_is_refused_and_changes_nothing(name):
+    make, error, message = WRONG_STATES[name]
+    model = cnn()
+    before = snapshot(model)
+    with pytest.raises(error, match=message):
+        model.load_state_dict(make(other_state()))
+    assert_state(model, before)
+
+
+def test_strict_false_loads_what_fits_by_name():
+    model, state = cnn(), other_state()
+    before = snapshot(model)
+    given = {**without(state, "4.bias"), "head.bias": np.ones(3)}
+    result = model.load_state_dict(given, strict=False)
+    assert result.missing_keys == ["4.bias"]
+    assert result.unexpected_keys == ["head.bias"]
+    assert_state(model, {**state, "4.bias": before["4.bias"]})
+
+
+def test_strict_false_still_refuses_wrong_shapes():
+    model = cnn()
+    before = snapshot(model)
+    with pytest.raises(ShapeError, match=r"4.bias: expected \(3,\), got \(4,\)"):
+        model.load_state_dict({"0.weight": np.ones((2, 1, 3, 3)), "4.bias": np.ones(4)}, strict=False)
+    assert_state(model, before)
+
+
+def test_a_float64_state_loads_into_a_float32_module():
+    model = cnn()
+    state = cnn().double().state_dict()
+    model.load_state_dict(state)
+    assert_state(model, {name: value.astype(model.state_dict()[name].dtype) for name, value in state.items()})
+    assert str(model[4].weight.dtype) == "float32"
+
+
+def test_copies_are_equal_and_independent():
+    model = cnn()
+    model(tb.randn(4, 1, 4, 4)).sum().backward()
+    model[1].eval()
+    x = tb.randn(4, 1, 4, 4)
+    for made in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert repr(made) == repr(model)
+        assert_state(made, snapshot(model))
+        assert [module.training for module in made.modules()] == [module.training for module in model.modules()]
+        assert all(type(p) is nn.Parameter and p.requires_grad and p.is_leaf for p in made.parameters())
+        for a, b in zip(made.parameters(), model.parameters(), strict=True):
+            np.testing.assert_array_equal(a.grad.data, b.grad.data)
+        before = snapshot(model)
+        (made.train()(x) ** 2).sum().backward()
+        tb.optim.SGD(made.parameters(), lr=1.0).step()
+        assert_state(model, before)
+        assert not np.array_equal(made[0].weight.data, model[0].weight.data)
+
+
+def test_a_copied_dropout_draws_the_same_numbers():
+    layer = nn.Dropout(0.5, generator=np.random.default_rng(3))
+    other = pickle.loads(pickle.dumps(layer))
+    x = tb.ones(64)
+    assert layer(x).tolist() == other(x).tolist()
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def test_repr_of_a_model():
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(2),
+        nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.3)),
+        nn.Linear(8, 3),
+    )
+    assert repr(model) == (
+        "Sequential(\n"
+        "  (0): Conv2d(1, 2, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), bias=False)\n"
+        "  (1): BatchNorm2d(2, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)\n"
+        "  (2): Sequential(\n"
+        "    (0): MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1)\n"
+        "    (1): Flatten(start_dim=1, end_dim=-1)\n"
+        "    (2): Dropout(p=0.3)\n"
+        "  )\n"
+        "  (3): Linear(in_features=8, out_features=3, bias=True)\n"
+        ")"
+    )
+
+
+REPRS = {
+    "ReLU()": "ReLU()",
+    "Sequential()": "Sequential()",
+    "Conv2d(4, 8, (3, 1), padding='same', dilation=2, groups=4)": (
+        "Conv2d(4, 8, kernel_size=(3, 1), stride=(1, 1), padding='same', dilation=(2, 2), groups=4)"
+    ),
+    "BatchNorm1d(3, momentum=None, affine=False)": (
+        "BatchNorm1d(3, eps=1e-05, momentum=None, affine=False, track_running_stats=True)"
+    ),
+    "AvgPool2d(3, 2, 1)": "AvgPool2d(kernel_size=3, stride=2, padding=1)",
+    "AvgPool2d(3, 2, 1, count_include_pad=False, divisor_override=7)": (
+        "AvgPool2d(kernel_size=3, stride=2, padding=1, count_include_pad=False, divisor_override=7)"
+    ),
+    "CrossEntropyLoss(label_smoothing=0.1)": "CrossEntropyLoss(reduction='mean', label_smoothing=0.1)",
+}
+
+
+@pytest.mark.parametrize("layer", REPRS)
+def test_repr_of_a_layer(layer):
+    assert repr(eval(layer, dict(vars(nn)))) == REPRS[layer]
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+# layer, input shape, what the message must say
+WRONG_INPUTS = [
+    ("Linear(5, 3)", (4, 6), r"Linear\(in_features=5.*weight of shape \(3, 5\).*\(\.\.\., 5\), got \(4, 6\)"),
+    ("Linear(5, 3)", (), r"Linear\(in_features=5.*got \(\)"),
+    ("Conv2d(3, 4, 3)", (2, 1, 8, 8), r"Conv2d\(3, 4.*expected|needs.*\(N, 3, H, W\), got \(2, 1, 8, 8\)"),
+    ("Conv2d(3, 4, 3)", (2, 3, 8), r"Conv2d\(3, 4.*\(N, 3, H, W\), got"),
+    ("Conv2d(3, 4, 3)", (3, 8), r"Conv2d\(3, 4.*\(N, 3, H, W\), got \(3, 8\)"),
+    ("Conv2d(4, 4, 3, groups=2)", (2, 2, 8, 8), r"Conv2d\(4, 4.*groups=2.*\(N, 4, H, W\), got \(2, 2, 8, 8\)"),
+    ("Conv2d(3, 4, 5)", (2, 3, 4, 8), r"Conv2d\(3, 4.*\(4, 8\).*smaller than the kernel \(5, 5\)"),
+    ("BatchNorm1d(3)", (4, 5), r"BatchNorm1d\(3.*\(N, 3\) or \(N, 3, L\), got \(4, 5\)"),
+    ("BatchNorm1d(3)", (4, 3, 2, 2), r"BatchNorm1d\(3.*\(N, 3\) or \(N, 3, L\), got \(4, 3, 2, 2\)"),
+    ("BatchNorm1d(3)", (3,), r"BatchNorm1d\(3.*\(N, 3\) or \(N, 3, L\), got \(3,\)"),
+    ("BatchNorm2d(3)", (4, 5, 2, 2), r"BatchNorm2d\(3.*\(N, 3, H, W\), got \(4, 5, 2, 2\)"),
+    ("BatchNorm2d(3)", (4, 3), r"BatchNorm2d\(3.*\(N, 3, H, W\), got \(4, 3\)"),
+    ("BatchNorm2d(3)", (1, 3, 1, 1), r"BatchNorm2d\(3.*one value per channel.*\(1, 3, 1, 1\)"),
+    ("MaxPool2d(2)", (4, 4), r"MaxPool2d\(kernel_size=2.*\(N, C, H, W\) or \(C, H, W\), got \(4, 4\)"),
+    ("MaxPool2d(5)", (1, 1, 4, 4), r"MaxPool2d\(kernel_size=5.*\(4, 4\).*smaller than the kernel \(5, 5\)"),
+    ("AvgPool2d(5)", (1, 1, 4, 4), r"AvgPool2d\(kernel_size=5.*\(4, 4\).*smaller than the kernel \(5, 5\)"),
+    ("Flatten(2, 1)", (2, 3, 4), r"Flatten\(start_dim=2.*start_dim 2 lies behind end_dim 1 in shape \(2, 3, 4\)"),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape", "message"), WRONG_INPUTS)
+def test_an_error_names_the_layer_what_was_given_and_what_was_expected(layer, shape, message):
+    module = eval(layer, dict(vars(nn)))
+    with pytest.raises(ShapeError, match=message) as raised:
+        module(tb.zeros(shape))
+    assert str(raised.value).startswith(f"{module!r}: ")
+
+
+@pytest.mark.parametrize(("layer", "shape", "message"), WRONG_INPUTS)
+def test_inside_of_containers_the_innermost_layer_is_named_once(layer, shape, message):
+    module = eval(layer, dict(vars(nn)))
+    model = nn.Sequential(nn.Sequential(nn.ReLU(), nn.Sequential(module)), nn.Tanh())
+    with pytest.raises(ShapeError, match=message) as raised:
+        model(tb.zeros(shape))
+    assert str(raised.value).startswith(f"{module!r}: ")
+    assert str(raised.value).count(repr(module)) == 1
+    assert "Sequential" not in str(raised.value)
+
+
+def test_a_wrong_dtype_names_the_layer():
+    with pytest.raises(DTypeError, match=r"Linear\(in_features=2.*input float64, weight float32.*\.to\(\)"):
+        nn.Sequential(nn.Linear(2, 2))(np.zeros((1, 2)))
+    with pytest.raises(DTypeError, match=r"BatchNorm1d\(2.*floating.*int64.*\.float\(\)"):
+        nn.BatchNorm1d(2)(np.zeros((4, 2), np.int64))
+
+
+def test_a_failed_forward_leaves_running_statistics_alone():
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2))
+    before = snapshot(model)
+    with pytest.raises(ShapeError):
+        model(tb.zeros(1, 2))
+    assert_state(model, before)
+
+
+def test_a_module_without_forward_says_so():
+    class Empty(nn.Module):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Empty does not define forward"):
+        Empty()(1)
+
+
+BAD_ARGUMENTS = [
+    ("Conv2d(3, 4, 3, groups=2)", r"Conv2d: 3 input and 4 output channels cannot be split into 2 groups"),
+    ("Conv2d(4, 4, 3, groups=0)", r"0 groups"),
+    ("Conv2d(3, 4, 0)", r"kernel_size is 0; expected a whole number from 1 on"),
+    ("Conv2d(3, 4, (3, 3, 3))", r"kernel_size is \(3, 3, 3\)"),
+    ("Conv2d(3, 4, 3, stride=0)", r"stride is 0"),
+    ("Conv2d(3, 4, 3, dilation=1.5)", r"dilation is 1.5"),
+    ("Conv2d(3, 4, 3, padding=-1)", r"padding is -1"),
+    ("Conv2d(3, 4, 3, padding='full')", r"Conv2d: padding is 'full'; expected numbers, 'same' or 'valid'"),
+    ("Conv2d(3, 4, 3, padding='same', stride=2)", r"padding='same' needs stride 1, got \(2, 2\)"),
+    ("Dropout(-0.1)", r"Dropout: p is -0.1; expected a probability from 0 to 1"),
+    ("Dropout(1.5)", r"Dropout: p is 1.5"),
+    ("Dropout(float('nan'))", r"Dropout: p is nan"),
+    ("CrossEntropyLoss(reduction='avg')", r"CrossEntropyLoss: reduction is 'avg'; expected one of .*'mean'"),
+    ("CrossEntropyLoss(label_smoothing=1.5)", r"label_smoothing is 1.5; expected a number from 0 to 1"),
+    ("MaxPool2d(0)", r"kernel_size is 0"),
+    ("MaxPool2d(2, padding=2)", r"padding \(2, 2\) is more than half of the kernel \(2, 2\)"),
+    ("AvgPool2d(2, divisor_override=0)", r"divisor_override is 0"),
+]
+
+
+@pytest.mark.parametrize(("layer", "message"), BAD_ARGUMENTS)
+def test_bad_arguments_are_refused(layer, message):
+    # PyTorch refuses some of these at construction and some at the first call.
+    with pytest.raises(ValueError, match=message):
+        eval(layer, dict(vars(nn)))(tb.zeros(1, 3, 8, 8), *([tb.zeros(1, 8, 8)] if "Loss" in layer else []))
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "message"),
+    [
+        ([0, 3], IndexError, r"label 3 at position 1 is out of range; 3 classes have labels 0 to 2"),
+        ([-1, 0], IndexError, r"label -1 at position 0"),
+        ([0.0, 1.0], DTypeError, r"integer class labels, got float32"),
+        ([0, 1, 2], ShapeError, r"\(2, 3\).*labels of shape \(2,\), got \(3,\)"),
+        ([[0], [1]], ShapeError, r"labels of shape \(2,\), got \(2, 1\)"),
+    ],
+)
+def test_wrong_labels_are_refused(target, error, message):
+    with pytest.raises(error, match=message):
+        nn.CrossEntropyLoss()(tb.zeros(2, 3), target)
+
+
+# --- initial weights --------------------------------------------------------------------------------------------------
+
+# layer, 1/√fan_in
+INITIAL = [("Linear(100, 400)", 0.1), ("Conv2d(4, 600, 5)", 0.1), ("Conv2d(64, 2000, 5, groups=16)", 0.1)]
+
+
+def looks_uniform(values, bound):
+    """On ±bound: the largest is near it, and the empirical distribution nowhere far off (Kolmogorov, 1 in 10,000)."""
+    values = np.sort(np.asarray(values, np.float64).ravel())
+    n = values.size
+    assert np.abs(values).max() <= bound * (1 + 1e-6)
+    assert np.abs(values).max() >= bound * (1 - 20 / n)
+    expected = (values + bound) / (2 * bound)
+    distance = max(np.abs(expected - np.arange(n) / n).max(), np.abs(expected - np.arange(1, n + 1) / n).max())
+    assert distance < 2.23 / math.sqrt(n)
+
+
+def looks_normal(values, std, mean=0.0):
+    """Mean, deviation and the share within one and two deviations, each within 4 of its own standard errors."""
+    z = (np.asarray(values, np.float64).ravel() - mean) / std
+    n = z.size
+    assert abs(z.mean()) < 4 / math.sqrt(n)
+    assert abs(z.std() - 1) < 4 / math.sqrt(2 * n)
+    for limit in (1, 2):
+        share = math.erf(limit / math.sqrt(2))
+        assert abs((np.abs(z) < limit).mean() - share) < 4 * math.sqrt(share * (1 - share) / n)
+
+
+@pytest.mark.parametrize(("layer", "bound"), INITIAL)
+def test_linear_and_conv_start_uniform_on_one_over_root_fan_in(layer, bound):
+    tb.manual_seed(0)
+    module = eval(layer, dict(vars(nn)))
+    looks_uniform(module.weight.data, bound)
+    looks_uniform(module.bias.data, bound)
+    assert not np.array_equal(module.weight.data.ravel()[: module.bias.numel()], module.bias.data)
+
+
+@pytest.mark.parametrize(("layer", "bound"), INITIAL)
+def test_the_distribution_of_initial_weights_is_that_of_torch(layer, bound):
+    torch = load_torch()
+    torch.manual_seed(0)
+    theirs = eval(layer, dict(vars(torch.nn)))
+    looks_uniform(theirs.weight.detach().numpy(), bound)
+    looks_uniform(theirs.bias.detach().numpy(), bound)
+
+
+def test_batch_norm_starts_as_torch_does():
+    layer = nn.BatchNorm2d(3)
+    expected = {"weight": 1, "bias": 0, "running_mean": 0, "running_var": 1, "num_batches_tracked": 0}
+    assert {name: set(np.ravel(value).tolist()) for name, value in layer.state_dict().items()} == {
+        name: {value} for name, value in expected.items()
+    }
+
+
+@pytest.mark.parametrize("layer", WEIGHTED)
+def test_initial_weights_are_reproducible(layer):
+    def by_generator(seed):
+        return eval(
+            layer.replace(")", ", generator=generator)"), {**vars(nn), "generator": np.random.default_rng(seed)}
+        )
+
+    def by_seed(seed):
+        tb.manual_seed(seed)
+        return eval(layer, dict(vars(nn)))
+
+    for make in (by_generator, by_seed):
+        first = snapshot(make(5))
+        assert_state(make(5), first)
+        assert not np.array_equal(make(6).weight.data, first["weight"])
+
+
+def test_a_generator_of_ones_own_leaves_the_default_one_alone():
+    tb.manual_seed(1)
+    expected = tb.rand(3).tolist()
+    tb.manual_seed(1)
+    nn.Linear(2, 2, generator=np.random.default_rng(0))
+    assert tb.rand(3).tolist() == expected
+
+
+def test_reset_parameters_draws_anew():
+    layer = nn.Linear(4, 4)
+    before = layer.weight.data.copy()
+    layer.reset_parameters(np.random.default_rng(0))
+    assert not np.array_equal(layer.weight.data, before)
+    assert_state(layer, nn.Linear(4, 4, generator=np.random.default_rng(0)).state_dict())
+
+
+@pytest.mark.parametrize("layer", ["Linear(0, 3)", "Linear(3, 0)"])
+def test_layers_without_inputs_or_outputs_work(layer):
+    module = eval(layer, dict(vars(nn)))
+    assert module(tb.zeros(2, module.in_features)).shape == (2, module.out_features)
+
+
+# nn.init: function, options, what the numbers must look like for a weight of fans 300 (in) and 600 (out)
+FAN_IN, FAN_OUT = 300, 600
+LEAKY = math.sqrt(2 / (1 + 0.25))  # the gain for a slope of 0.5
+UNIFORM = [
+    ("uniform_", {"a": -0.5, "b": 0.5}, 0.5),
+    ("xavier_uniform_", {}, math.sqrt(6 / (FAN_IN + FAN_OUT))),
+    ("xavier_uniform_", {"gain": 2.0}, 2 * math.sqrt(6 / (FAN_IN + FAN_OUT))),
+    ("kaiming_uniform_", {}, math.sqrt(6 / FAN_IN)),
+    ("kaiming_uniform_", {"a": 0.5}, LEAKY * math.sqrt(3 / FAN_IN)),
+    ("kaiming_uniform_", {"mode": "fan_out", "nonlinearity": "relu"}, math.sqrt(6 / FAN_OUT)),
+    ("kaiming_uniform_", {"nonlinearity": "tanh"}, 5 / 3 * math.sqrt(3 / FAN_IN)),
+]
+NORMAL = [
+    ("normal_", {"std": 0.3}, 0.3),
+    ("xavier_normal_", {}, math.sqrt(2 / (FAN_IN + FAN_OUT))),
+    ("xavier_normal_", {"gain": 0.5}, 0.5 * math.sqrt(2 / (FAN_IN + FAN_OUT))),
+    ("kaiming_normal_", {}, math.sqrt(2 / FAN_IN)),
+    ("kaiming_normal_", {"mode": "fan_out", "nonlinearity": "linear"}, math.sqrt(1 / FAN_OUT)),
+]
+WEIGHT_SHAPES = [(FAN_OUT, FAN_IN), (FAN_OUT // 6, FAN_IN // 6, 3, 2)]
+
+
+@pytest.mark.parametrize("shape", WEIGHT_SHAPES, ids=str)
+@pytest.mark.parametrize(("name", "options", "bound"), UNIFORM)
+def test_uniform_initializers(name, options, bound, shape):
+    weight = tb.zeros(shape)
+    assert getattr(nn.init, name)(weight, **options, generator=np.random.default_rng(0)) is weight
+    looks_uniform(weight.data, bound)
+
+
+@pytest.mark.parametrize("shape", WEIGHT_SHAPES, ids=str)
+@pytest.mark.parametrize(("name", "options", "std"), NORMAL)
+def test_normal_initializers(name, options, std, shape):
+    weight = tb.zeros(shape)
+    assert getattr(nn.init, name)(weight, **options, generator=np.random.default_rng(0)) is weight
+    looks_normal(weight.data, std)
+
+
+def test_constant_initializers_fill_in_place():
+    weight = nn.Parameter(tb.zeros(2, 3))
+    array = weight.data
+    for fill, value in ((nn.init.ones_, 1.0), (nn.init.zeros_, 0.0), (lambda w: nn.init.constant_(w, 0.25), 0.25)):
+        assert fill(weight) is weight
+        assert weight.data is array and set(array.ravel().tolist()) == {value}
+        assert weight.is_leaf and weight.requires_grad
+
+
+def test_normal_initializer_with_a_mean():
+    looks_normal(nn.init.normal_(tb.zeros(300, 300), 3.0, 0.5, np.random.default_rng(0)).data, 0.5, mean=3.0)
+
+
+@pytest.mark.parametrize("nonlinearity", ["linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"])
+def test_gains_are_those_of_torch(nonlinearity):
+    torch = load_torch()
+    for param in (None, 0.3) if nonlinearity == "leaky_relu" else (None,):
+        expected = torch.nn.init.calculate_gain(nonlinearity, param)
+        assert nn.init.calculate_gain(nonlinearity, param) == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: nn.init.calculate_gain("swish"), r"calculate_gain: 'swish' is unknown; expected one of .*relu"),
+        (lambda: nn.init.kaiming_normal_(tb.zeros(2, 2), mode="fan"), r"mode is 'fan'; expected 'fan_in' or 'fan_out'"),
+        (lambda: nn.init.kaiming_normal_(tb.zeros(2, 2), nonlinearity="swish"), r"'swish' is unknown"),
+        (lambda: nn.init.xavier_uniform_(tb.zeros(3)), r"two or more axes, got shape \(3,\)"),
+        (lambda: nn.init.normal_(tb.zeros(3), std=-1.0), r"scale < 0|std is -1"),
+    ],
+)
+def test_bad_arguments_of_initializers(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_layers_of_a_model_start_differently():
+    tb.manual_seed(0)
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    assert not np.array_equal(first.weight.data, second.weight.data)

@@ -1,0 +1,30 @@
+"""All tolerances, in one place. Each is relative to the largest value of the expected array.
+
+Not to each value: where terms of opposite sign meet, a small value carries the rounding of the large ones.
+"""
+
+from typing import Any
+
+import numpy as np
+
+# Rounding is 6e-8 in float32 and 1e-16 in float64. Sums of the tests' sizes in another order differ by some ten of
+# these, and a factor of ten on top is left for a different formula. A wrong term is off by 1e-2 and more.
+RELATIVE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-10}
+
+# Central differences (f(x + h) − f(x − h))/2h in float64: the truncated term is about h² = 1e-10, rounding is about
+# 1e-16·Σ|f|/h = 1e-10 for the sums of 100 numbers that the tests differentiate. A factor of 1000 on top still tells a
+# gradient that is wrong in its seventh digit.
+NUMERICAL_STEP = 1e-5
+NUMERICAL = 1e-7
+
+
+def assert_close(got: Any, expected: Any, dtype: Any, what: str = "", scale: float | None = None) -> None:
+    """Same shape, values equal within the tolerance of ``dtype``, and NaN and infinity in the same places.
+
+    ``scale`` replaces the largest expected value where the expected values are what is left of larger ones.
+    """
+    got, expected = np.asarray(got), np.asarray(expected)
+    assert got.shape == expected.shape, f"{what}: shape {got.shape}, expected {expected.shape}"
+    finite = np.abs(expected[np.isfinite(expected)], dtype=np.float64)
+    largest = finite.max(initial=0.0) if scale is None else scale
+    np.testing.assert_allclose(got, expected, rtol=0, atol=RELATIVE[np.dtype(dtype)] * largest, err_msg=what)
