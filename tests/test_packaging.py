@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -109,6 +110,8 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_explains_itself_and_has_a_short_form(path: Path) -> None:
-    tree = parse(path)
-    assert ast.get_docstring(tree), f"{path.name} has no docstring"
-    assert "--quick" in strings(tree), f"{path.name} has no --quick"
+    explanation = ast.get_docstring(parse(path))
+    assert explanation, f"{path.name} has no docstring"
+    assert f"python examples/{path.name} --quick" in explanation
+    usage = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, check=True).stdout
+    assert "--quick" in usage
