@@ -215,7 +215,7 @@ def test_tensor_dataset_refuses():
         (make(), {"batch_size": True}, ValueError, "batch_size=True"),
         (make(), {"batch_size": 2.0}, TypeError, r"batch_size=2\.0"),
         (make(), {"batch_size": None}, TypeError, "batch_size=None"),
-        (make(), {"generator": 0}, TypeError, r"generator=0, expected a numpy\.random\.Generator"),
+        (make(), {"generator": 0}, TypeError, r"generator is 0; expected a NumPy generator"),
         (make(), {"transform": 3}, TypeError, "transform=3"),
         ([(1, 2)], {}, TypeError, "dataset is a list"),
         (iter([]), {}, TypeError, "dataset is a list_iterator"),

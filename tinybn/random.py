@@ -27,5 +27,13 @@ def default_generator() -> np.random.Generator:
 
 
 def resolve(generator: np.random.Generator | None) -> np.random.Generator:
-    """The generator given, or the default one."""
-    return _default if generator is None else generator
+    """The generator given, or the default one.
+
+    Raises:
+        TypeError: something else than a NumPy generator, for instance a seed.
+    """
+    if generator is None:
+        return _default
+    if not isinstance(generator, np.random.Generator):
+        raise TypeError(f"generator is {generator!r}; expected a NumPy generator such as np.random.default_rng(0)")
+    return generator

@@ -72,11 +72,7 @@ class DataLoader:
                 f"DataLoader: dataset is a {type(dataset).__name__}, expected a Dataset, a tuple of arrays, or an "
                 "object with a length that can be indexed with an array of integers"
             )
-        if generator is not None and not isinstance(generator, Generator):
-            raise TypeError(
-                f"DataLoader: generator={generator!r}, expected a numpy.random.Generator, for instance "
-                "np.random.default_rng(0)"
-            )
+        resolve(generator)  # refuses what is not a generator
         if transform is not None and not callable(transform):
             raise TypeError(f"DataLoader: transform={transform!r}, expected a function of the inputs")
         self.dataset = dataset

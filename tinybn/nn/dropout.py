@@ -3,6 +3,7 @@
 from typing import Any
 
 from tinybn import functional as F
+from tinybn import random
 from tinybn._tensor import Tensor
 from tinybn._typing import Generator
 from tinybn.nn.module import Module
@@ -25,6 +26,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, generator: Generator | None = None) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"Dropout: p is {p!r}; expected a probability from 0 to 1")
+        random.resolve(generator)  # refuses what is not a generator
         self.p, self.generator = p, generator
 
     def forward(self, input: Any) -> Tensor:

@@ -9,7 +9,7 @@ import copy
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class Run:
     placement: str
     seed: int
     test_accuracy: float
-    test_loss: float
+    test_loss: float  # NaN if it was not finite
     steps_to: dict[str, int | None]  # target accuracy → first step at which the validation accuracy was there
     accuracy_running: float  # on the validation images, with running statistics
     accuracy_batch: float  # on the same images, with those of each batch
@@ -175,12 +175,17 @@ def _with_batch_statistics(model: nn.Module) -> nn.Module:
 def save_run(run: Run, folder: Path) -> None:
     """Append a run to ``results.jsonl``, so that what is finished stays whatever happens next."""
     with (folder / "results.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(run)) + "\n")
+        record = asdict(run)
+        if not np.isfinite(run.test_loss):
+            record["test_loss"] = None  # JSON has neither NaN nor infinity
+        file.write(json.dumps(record, allow_nan=False) + "\n")
 
 
 def load_runs(folder: Path) -> list[Run]:
     """The runs of a folder."""
     with (folder / "results.jsonl").open(encoding="utf-8") as file:
-        runs = [Run(**json.loads(line)) for line in file]
-    # JSON has no tuples
-    return [replace(run, curve=[(step, accuracy) for step, accuracy in run.curve]) for run in runs]
+        records = [json.loads(line) for line in file]
+    for record in records:
+        record["curve"] = [(step, accuracy) for step, accuracy in record["curve"]]  # nor tuples
+        record["test_loss"] = float("nan") if record["test_loss"] is None else record["test_loss"]
+    return [Run(**record) for record in records]
