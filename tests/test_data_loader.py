@@ -215,7 +215,6 @@ def test_tensor_dataset_refuses():
         (make(), {"batch_size": True}, ValueError, "batch_size=True"),
         (make(), {"batch_size": 2.0}, TypeError, r"batch_size=2\.0"),
         (make(), {"batch_size": None}, TypeError, "batch_size=None"),
-        (make(), {"generator": 0}, TypeError, r"generator is 0; expected a NumPy generator"),
         (make(), {"transform": 3}, TypeError, "transform=3"),
         ([(1, 2)], {}, TypeError, "dataset is a list"),
         (iter([]), {}, TypeError, "dataset is a list_iterator"),
@@ -225,3 +224,8 @@ def test_tensor_dataset_refuses():
 def test_loader_refuses(dataset, options, error, message):
     with pytest.raises(error, match=f"DataLoader: .*{message}"):
         DataLoader(dataset, **options)
+
+
+def test_a_seed_is_no_generator():
+    with pytest.raises(TypeError, match=r"generator is 0; expected a NumPy generator"):
+        DataLoader((np.zeros(3),), generator=0)
