@@ -399,12 +399,12 @@ def test_values_whose_squares_leave_float32(shape, order, scale):
 
 
 @both_orders
-@every_shape
+@pytest.mark.parametrize("shape", [(200, 33), (100, 3, 5, 7), (100, 40, 3, 3)], ids=str)
 @pytest.mark.parametrize("distance", [3.0, 1e3, 1e6])
-def test_a_beginning_that_is_unlike_the_rest_costs_no_digit(distance, shape, order):
-    """Where the kernels look first for a mean to start from, everything is far away from the real one."""
+def test_a_sample_that_is_unlike_the_rest_costs_no_digit(distance, shape, order):
+    """Where the kernels look first for a mean to start from, all values are far away from the real one."""
     x = np.random.default_rng(0).standard_normal(shape)
-    x[:: max(1, shape[0] // 8)] += distance
+    x[:: shape[0] // 8] += distance
     x = order(x.astype("float32"))
     mean, var = kernels.batch_moments(x)
     _, expected_mean, expected_var = formula(x, 1, 0)
