@@ -35,6 +35,9 @@ MSVC_FLAGS = ["/Od", "/Zi", "/UNDEBUG"] if DEBUG else ["/O2", "/fp:precise"]
 # What a module's name ends with, and the flags that make the difference. A compiler that refuses them leaves it out.
 LEVELS = {"": [], "_v3": ["-march=x86-64-v3"], "_v4": ["-march=x86-64-v4"]}
 
+# These have no loops that would gain: one build serves.
+PLAIN = ("cpu", "memory")
+
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": DEBUG,
@@ -131,7 +134,7 @@ setup(
     ext_modules=[
         kernel(source, level)
         for source in sorted(Path("kernels").glob("*.pyx"))
-        for level in (LEVELS if source.stem != "cpu" else [""])  # cpu tells which level this processor has
+        for level in (LEVELS if source.stem not in PLAIN else [""])
     ],
     cmdclass={"build_ext": BuildKernels},
 )

@@ -7,7 +7,7 @@
 >>> tb.optim.SGD(model.parameters(), lr=0.1).step()
 """
 
-from tinybn import data, errors, functional, kernels, nn, ops, optim, train
+from tinybn import data, errors, functional, kernels, memory, nn, ops, optim, train
 from tinybn._tensor import Tensor, as_tensor, from_numpy, matmul, tensor
 from tinybn.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
 from tinybn.functional.arithmetic import clamp, maximum, minimum, where
@@ -30,6 +30,8 @@ from tinybn.random import default_generator, manual_seed
 from tinybn.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
+
+memory.enable()
 
 __all__ = [
     "Tensor",
@@ -54,6 +56,7 @@ __all__ = [
     "manual_seed",
     "matmul",
     "maximum",
+    "memory",
     "minimum",
     "nn",
     "no_grad",
