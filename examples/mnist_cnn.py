@@ -13,7 +13,7 @@ import tinybn as tb
 from tinybn import nn
 
 parser = argparse.ArgumentParser(description="A CNN with BatchNorm on MNIST.")
-parser.add_argument("--epochs", type=int, default=5)
+parser.add_argument("--epochs", type=int, default=4)
 parser.add_argument("--batch-size", type=int, default=64)
 parser.add_argument("--lr", type=float, default=2e-3, help="Adam's rate at the start; it falls to 0 along a cosine")
 parser.add_argument("--seed", type=int, default=0)

@@ -194,33 +194,47 @@ def _walk(
     order = _inputs_first(pending)
     needed = None if wanted is None else _leading_to(wanted, order)
     gradients: dict[Any, Variable] = {}
+
+    def kept(vertex: Vertex) -> bool:
+        return isinstance(vertex, Variable) if wanted is None else vertex in wanted
+
     with set_grad_enabled(create_graph), np.errstate(all="ignore"):
         while order:
             vertex = order.pop()
             dy = pending.pop(vertex, None)
             if dy is None:
                 continue
-            if isinstance(vertex, Variable) if wanted is None else vertex in wanted:
+            if kept(vertex):
                 gradients[vertex] = dy if isinstance(dy, Variable) else outputs[0].result(np.asarray(dy))
             if type(vertex) is Node:
-                saved = _saved_as_tensors(vertex) if create_graph else vertex.saved
-                parts = vertex.backward(dy, *saved)  # type: ignore[misc]  # not None: _inputs_first saw to it
-                for source, g in zip(vertex.inputs, parts, strict=False):
-                    if source is None or g is None or (needed is not None and source not in needed):
-                        continue
-                    if callable(g):
-                        g = g()
-                    if g.shape != source.shape:
-                        g = _sum_to(g, source.shape)
-                    if source in pending:
-                        pending[source] = pending[source] + g
-                    elif isinstance(source, Variable) if wanted is None else source in wanted:
-                        pending[source] = _own(g, dy, saved, parts)
-                    else:
-                        pending[source] = g
+                _flow(vertex, dy, pending, needed, kept, create_graph)
                 if not retain_graph:
                     vertex.backward, vertex.saved, vertex.inputs = None, (), []
     return gradients
+
+
+def _flow(
+    node: Node,
+    dy: Any,
+    pending: dict[Vertex, Any],
+    needed: set[Vertex] | None,
+    kept: Callable[[Vertex], bool],
+    create_graph: bool,
+) -> None:
+    """Add the gradients of a node's inputs to what has reached them so far."""
+    saved = _saved_as_tensors(node) if create_graph else node.saved
+    parts = node.backward(dy, *saved)  # type: ignore[misc]  # not None: _inputs_first saw to it
+    for source, g in zip(node.inputs, parts, strict=False):
+        if source is None or g is None or (needed is not None and source not in needed):
+            continue
+        if callable(g):
+            g = g()
+        if g.shape != source.shape:
+            g = _sum_to(g, source.shape)
+        if source in pending:
+            pending[source] = pending[source] + g
+        else:
+            pending[source] = _own(g, dy, saved, parts) if kept(source) else g
 
 
 def _starting_gradient(output: Variable, start: Any, create_graph: bool) -> Any:
