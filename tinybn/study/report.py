@@ -8,15 +8,16 @@ from pathlib import Path
 from tinybn.study.protocol import TARGETS, Run, Settings
 from tinybn.study.statistics import mean_interval
 
-HEADER = ("placement", "test accuracy %", *(f"steps to {t:.0%}" for t in TARGETS), "batch − running, points", "ms/step")
+HEADER = ("placement", "test accuracy %", *(f"steps to {t:.0%}" for t in TARGETS), "batch / running, %", "ms/step")
 
 
 def table(runs: Sequence[Run]) -> str:
     """One row per placement, in Markdown.
 
-    Test accuracy is the mean over seeds ± the half width of its 95 % interval; steps are medians over the seeds that
-    got there, with their number if some did not; "batch − running" is accuracy with each batch's own statistics minus
-    accuracy with the running ones, on the same validation images; time is the median over steps and seeds.
+    Test accuracy is the mean over seeds ± the half width of its 95 % interval. Steps are medians over seeds, in which a
+    run that did not get there counts as later than all others; behind them how many did, if not all. "batch / running"
+    is the accuracy with each batch's own statistics and that with the running ones, on the same validation images; time
+    is the median over steps and seeds.
     """
     rows = [HEADER, *(_row(placement, arm) for placement, arm in _by_placement(runs).items())]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
@@ -31,23 +32,23 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 def _row(placement: str, runs: Sequence[Run]) -> tuple[str, ...]:
     accuracy = mean_interval([100 * run.test_accuracy for run in runs])
-    gap = mean_interval([100 * (run.accuracy_batch - run.accuracy_running) for run in runs])
+    batch = statistics.mean(100 * run.accuracy_batch for run in runs)
+    running = statistics.mean(100 * run.accuracy_running for run in runs)
     diverged = sum(run.diverged for run in runs)
     return (
         placement + (f" ({diverged} of {len(runs)} diverged)" if diverged else ""),
         f"{accuracy.mean:.2f}" + ("" if math.isnan(accuracy.half) else f" ± {accuracy.half:.2f}"),
         *(_steps([run.steps_to[f"{target:.0%}"] for run in runs]) for target in TARGETS),
-        f"{gap.mean:+.2f}",
+        f"{batch:.2f} / {running:.2f}",
         f"{statistics.median(run.ms_per_step for run in runs):.2f}",
     )
 
 
 def _steps(steps: Sequence[int | None]) -> str:
-    reached = [s for s in steps if s is not None]
-    if not reached:
-        return "not reached"
-    text = f"{statistics.median(reached):.0f}"
-    return text if len(reached) == len(steps) else f"{text} ({len(reached)} of {len(steps)})"
+    reached = sum(s is not None for s in steps)
+    median = statistics.median(math.inf if s is None else s for s in steps)
+    text = "not reached" if math.isinf(median) else f"{median:.0f}"
+    return text if reached in (0, len(steps)) else f"{text} ({reached} of {len(steps)})"
 
 
 def _by_placement(runs: Sequence[Run]) -> dict[str, list[Run]]:
