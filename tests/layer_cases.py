@@ -141,4 +141,6 @@ CASES = [
     Case("CrossEntropyLoss(reduction='sum', label_smoothing=1.0)", (6, 4), target=(6,)),
     Case("CrossEntropyLoss(reduction='none', label_smoothing=0.2)", (6, 4, 5), target=(6, 5)),
     Case("CrossEntropyLoss(label_smoothing=0.1)", (4,), target=()),
+    Case("CrossEntropyLoss(ignore_index=1)", (9, 4), target=(9,)),
+    Case("CrossEntropyLoss(ignore_index=1, reduction='none', label_smoothing=0.1)", (9, 4), target=(9,)),
 ]

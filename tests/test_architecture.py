@@ -20,7 +20,7 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relati
 
 # A module may import from its own layer and from those before it.
 ORDER = [
-    {"errors", "random", "threads", "_typing"},
+    {"errors", "random", "threads", "grad_mode", "_typing"},
     {"kernels"},
     {"memory"},
     {"ops"},

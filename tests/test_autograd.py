@@ -1,5 +1,7 @@
 """The engine, by the names of the classic mistakes: the diamond, the shared buffer, the deep chain, the leak."""
 
+import copy
+import pickle
 import threading
 from typing import Any
 
@@ -490,3 +492,63 @@ def test_gradient_penalty():
     slope = s * (1 - s)
     expected = 2 * (slope * w.data) * (slope + w.data * slope * (1 - 2 * s) * x.data)
     assert_close(w.grad, expected, np.float64)
+
+
+def test_a_gradient_that_has_a_graph_is_not_written_over():
+    """What was computed from it is still right after a later backward."""
+    x = leaf(3.0)
+    (x * x * x).backward(create_graph=True)  # 27
+    penalty = x.grad * x.grad
+    (x * 2.0).backward()
+    assert x.grad.item() == 29
+    (dx,) = tb.grad(penalty, x)
+    assert dx.item() == 2 * 27 * 18
+
+
+def test_a_parameter_of_a_tensor_is_a_leaf_of_its_own():
+    t = leaf(2.0, 3.0)
+    p = tb.nn.Parameter(t)
+    (dp,) = tb.grad((p * t).sum(), p, create_graph=True)
+    (ddt,) = tb.grad(dp.sum(), t)
+    assert ddt.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("copying", [copy.deepcopy, pickle.dumps])
+def test_copies_of_results_are_refused(copying):
+    with pytest.raises(GraphError, match="detach"):
+        copying(leaf(1.0) * 2)
+
+
+def test_set_grad_enabled_as_a_statement_and_no_grad_without_parentheses():
+    x = leaf(1.0)
+
+    @tb.no_grad
+    def twice(x):
+        return x * 2
+
+    assert not twice(x).requires_grad
+    try:
+        tb.set_grad_enabled(False)
+        assert not (x * 2).requires_grad
+    finally:
+        tb.set_grad_enabled(True)
+
+    @tb.set_grad_enabled(False)
+    def thrice(x):
+        return x * 3
+
+    assert (x * 2).requires_grad and not thrice(x).requires_grad
+
+
+def test_integers_leave_the_graph():
+    x = leaf(1.5)
+    assert not x.to("int64").requires_grad
+
+
+def test_labels_may_change_after_the_loss():
+    labels = np.array([0])
+    x = leaf(1.0, 2.0).reshape(1, 2)
+    loss = tb.functional.cross_entropy(x, labels)
+    labels[0] = 1
+    (dx,) = tb.grad(loss, x)
+    assert dx.data[0, 0] < 0 < dx.data[0, 1]

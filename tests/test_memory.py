@@ -88,7 +88,7 @@ def test_disabled_keeps_nothing() -> None:
     memory.disable()
     hits = memory.stats().hits
     del before
-    memory.empty()
+    assert memory.stats().kept_bytes == 0
     for _ in range(3):
         block = np.empty(LARGE)
         del block

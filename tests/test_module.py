@@ -477,3 +477,45 @@ def test_bad_arguments_are_refused(layer, message):
 def test_wrong_labels_are_refused(target, error, message):
     with pytest.raises(error, match=message):
         nn.CrossEntropyLoss()(tb.zeros(2, 3), target)
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "train", "forward"])
+def test_sequential_refuses_names_that_cannot_be(name):
+    with pytest.raises(ValueError, match="cannot name a module"):
+        nn.Sequential({name: nn.ReLU()})
+
+
+def test_append_takes_only_modules():
+    with pytest.raises(TypeError, match="expected a Module"):
+        nn.Sequential(nn.ReLU()).append(3)
+
+
+def test_an_error_in_a_model_of_many_parts_names_it_by_its_class():
+    class Net(nn.Module):
+        def __init__(self):
+            self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, x):
+            return x @ tb.ones(3, 3)
+
+    with pytest.raises(ShapeError, match=r"^Net: matmul"):
+        Net()(tb.ones(1, 2))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: nn.MaxPool2d(0), lambda: nn.MaxPool2d(2, padding=2), lambda: nn.AvgPool2d(2, 0)]
+)
+def test_pooling_is_checked_when_it_is_made(make):
+    with pytest.raises(ValueError, match=r"^(Max|Avg)Pool2d: "):
+        make()
+
+
+def test_class_weights_are_a_buffer():
+    loss = nn.CrossEntropyLoss([1.0, 3.0])
+    assert list(loss.state_dict()) == ["weight"]
+    torch = load_torch()
+    theirs = torch.nn.CrossEntropyLoss(torch.tensor([1.0, 3.0]), label_smoothing=0.2)
+    ours = nn.CrossEntropyLoss([1.0, 3.0], label_smoothing=0.2)
+    logits, labels = np.array([[0.5, 1.0], [2.0, -1.0], [0.0, 0.0]], np.float32), np.array([0, 1, -100])
+    expected = theirs(torch.from_numpy(logits), torch.from_numpy(labels)).item()
+    assert ours(logits, labels).item() == pytest.approx(expected, rel=1e-6)

@@ -421,3 +421,48 @@ def test_errors_of_schedules(text, message):
 def test_repr_shows_the_options():
     text = repr(optim.SGD(parameters(), lr=0.1, momentum=0.9))
     assert text.startswith("SGD(") and "'lr': 0.1" in text and "'momentum': 0.9" in text and "2 tensors" in text
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def test_numpy_scalars_among_the_options_leave_float32_alone():
+    w = tb.nn.Parameter(tb.ones(2))
+    optimizer = tb.optim.SGD([w], lr=np.float64(0.1), momentum=np.float64(0.9), weight_decay=np.float64(0.1))
+    w.sum().backward()
+    optimizer.step()
+    assert w.dtype == np.float32 and optimizer.state[0]["momentum_buffer"].dtype == np.float32
+
+
+@pytest.mark.parametrize(("grad", "error"), [(np.ones(2, np.float32), TypeError), (tb.ones(3), ShapeError)])
+def test_a_wrong_gradient_moves_nothing(grad, error):
+    first, second = tb.nn.Parameter(tb.ones(2)), tb.nn.Parameter(tb.ones(2))
+    optimizer = tb.optim.SGD([first, second], lr=0.1)
+    first.grad, second.grad = tb.ones(2), grad
+    with pytest.raises(error, match=r"SGD: a grad"):
+        optimizer.step()
+    assert first.tolist() == [1, 1]
+
+
+def test_step_runs_a_closure():
+    w = tb.nn.Parameter(tb.ones(1))
+    optimizer = tb.optim.SGD([w], lr=0.5)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (w * w).sum()
+        loss.backward()
+        return loss
+
+    with tb.no_grad():
+        assert optimizer.step(closure).item() == 1
+    assert w.item() == 0
+
+
+def test_a_group_added_under_a_schedule_starts_from_its_own_rate():
+    optimizer = tb.optim.SGD([tb.nn.Parameter(tb.ones(1))], lr=1.0)
+    schedule = tb.optim.lr_scheduler.StepLR(optimizer, step_size=1)
+    schedule.step()
+    optimizer.add_param_group({"params": tb.nn.Parameter(tb.ones(1)), "lr": 8.0})
+    schedule.step()
+    np.testing.assert_allclose(schedule.get_last_lr(), [0.01, 0.08])

@@ -10,7 +10,8 @@ from oracle import load_torch, to_numpy, to_torch
 from tolerances import assert_close
 
 import tinybn as tb
-from tinybn.errors import GraphError, ShapeError
+from tinybn import functional as F
+from tinybn.errors import DTypeError, GraphError, ShapeError
 
 X = np.random.default_rng(0).standard_normal((3, 4, 2))
 
@@ -462,3 +463,88 @@ def test_numpy_functions_never_drop_the_graph(function):
 )
 def test_repr(tensor, text):
     assert repr(tensor) == text
+
+
+# --- axes and arguments -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x.flatten(2),
+        lambda x: x.squeeze(4),
+        lambda x: x.unsqueeze(4),
+        lambda x: x.transpose(0, 4),
+        lambda x: x.max(2),
+        lambda x: x.argmax(-3),
+        lambda x: x.any(2),
+        lambda x: x.sum((0, 2)),
+        lambda x: x.softmax(2),
+        lambda x: x.flip(2),
+        lambda x: tb.cat([x, x], 2),
+        lambda x: tb.tensor(1.0).max(1),
+    ],
+)
+def test_axes_that_are_not_there(call):
+    with pytest.raises(IndexError, match=r"axis -?\d is out of range for a tensor of shape"):
+        call(tb.zeros(2, 3))
+
+
+def test_no_axes_means_all_as_in_pytorch():
+    assert tb.ones(2, 3).sum(()).item() == 6
+
+
+def test_a_new_axis_cannot_keep_its_size():
+    with pytest.raises(ShapeError, match="-1"):
+        tb.ones(3).expand(-1, 3)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: x == x, lambda x: x < 2, lambda x: ~(x > 2), lambda x: (x > 0) & (x < 9)]
+)
+def test_comparisons_of_scalars_hold_arrays(function):
+    assert type(function(tb.tensor(1.0)).data) is np.ndarray
+
+
+def test_comparison_with_something_else():
+    assert (tb.ones(2) == "x") is False
+    assert (tb.ones(2) != None) is True  # noqa: E711  # the comparison itself is what is tested
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.softmax(x, 0),
+        lambda x: F.dropout(x),
+        lambda x: F.cross_entropy(x.reshape(1, 2), [0]),
+        lambda x: F.max_pool2d(x.reshape(1, 1, 2), 1),
+    ],
+)
+def test_what_needs_floats_says_so(function):
+    with pytest.raises(DTypeError, match=r"expected a floating tensor, got int64; use \.float\(\)"):
+        function(tb.tensor([1, 2]))
+
+
+def test_functions_take_arrays_and_lists():
+    values = [1.0, 3.0]
+    for x in (values, np.array(values)):
+        assert F.var(x).item() == 2
+        assert F.square(x).tolist() == [1, 9]
+        assert F.max(x).item() == 3 and F.min(x, 0).indices.item() == 0
+        assert F.unsqueeze(x, 0).shape == (1, 2) and F.squeeze(x).shape == (2,)
+        assert tb.maximum(x, 2.0).tolist() == [2, 3]
+        assert tb.clamp(x, max=2).tolist() == [1, 2]
+
+
+def test_cat_promotes():
+    assert tb.cat([tb.ones(1), tb.ones(1, dtype="int64")]).dtype == np.float32
+    assert tb.cat([tb.ones(1), tb.ones(1, dtype="float64"), tb.ones(1)]).dtype == np.float64
+
+
+def test_format():
+    assert f"{tb.tensor(1.23456):.2f}" == "1.23"
+    assert f"{tb.tensor([1.0])}" == "tensor([1.])"
+
+
+def test_flip_equals_pytorch():
+    assert_same(lambda x: x.flip((0, -1)), X)

@@ -9,7 +9,7 @@
 
 from tinybn import data, errors, functional, kernels, memory, nn, ops, optim, train
 from tinybn._tensor import Tensor, as_tensor, from_numpy, matmul, tensor
-from tinybn.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
+from tinybn.autograd import grad
 from tinybn.functional.arithmetic import clamp, maximum, minimum, where
 from tinybn.functional.creation import (
     arange,
@@ -26,6 +26,7 @@ from tinybn.functional.creation import (
     zeros_like,
 )
 from tinybn.functional.shape import cat, stack
+from tinybn.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from tinybn.random import default_generator, manual_seed
 from tinybn.threads import get_num_threads, set_num_threads
 

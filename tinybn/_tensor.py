@@ -18,7 +18,7 @@ class Tensor(Variable):
     Attributes:
         data: the NumPy array.
         grad: the gradient that `backward` has accumulated, a Tensor, or None.
-        requires_grad: whether ops on this tensor are recorded.
+        requires_grad: whether ops on this tensor are recorded; `requires_grad_` sets it, and refuses integers.
 
     >>> import tinybn as tb
     >>> x = tb.tensor([1.0, 2.0], requires_grad=True)
@@ -113,6 +113,9 @@ class Tensor(Variable):
             raise TypeError(f"only an integer tensor can be an index; this one is {self.data.dtype}")
         return int(self.item())
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
     def __bool__(self) -> bool:
         if self.data.size != 1:
             raise ShapeError(f"bool: a tensor of shape {self.shape} has no single truth value; use .any() or .all()")
@@ -142,7 +145,7 @@ class Tensor(Variable):
         if self.node is not None and not requires_grad:
             raise GraphError("requires_grad_: only a leaf can stop requiring grad; use detach()")
         if requires_grad:
-            _check_differentiable(self.data.dtype)
+            check_differentiable(self.data.dtype)
         self.requires_grad = requires_grad
         return self
 
@@ -151,8 +154,11 @@ class Tensor(Variable):
         return apply(ops.cast, self, self.data.dtype)
 
     def to(self, dtype: DTypeLike) -> "Tensor":
-        """In another dtype; itself if it has that dtype already."""
-        return self if self.data.dtype == dtype else apply(ops.cast, self, np.dtype(dtype))
+        """In another dtype; itself if it has that dtype already. What is not a float leaves the graph."""
+        dtype = np.dtype(dtype)
+        if self.data.dtype == dtype:
+            return self
+        return apply(ops.cast, self, dtype) if dtype.kind == "f" else Tensor(self.data.astype(dtype))
 
     def float(self) -> "Tensor":
         return self.to(np.float32)
@@ -163,32 +169,32 @@ class Tensor(Variable):
     # --- arithmetic ---------------------------------------------------------------------------------------------
 
     def __add__(self, other: Any) -> "Tensor":
-        return _binary(ops.add, self, other)
+        return binary(ops.add, self, other)
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> "Tensor":
-        return _binary(ops.subtract, self, other)
+        return binary(ops.subtract, self, other)
 
     def __rsub__(self, other: Any) -> "Tensor":
-        return _binary(ops.subtract, self, other, reflected=True)
+        return binary(ops.subtract, self, other, reflected=True)
 
     def __mul__(self, other: Any) -> "Tensor":
-        return _binary(ops.multiply, self, other)
+        return binary(ops.multiply, self, other)
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> "Tensor":
-        return _binary(ops.divide, _for_division(self, other), other)
+        return binary(ops.divide, _for_division(self, other), other)
 
     def __rtruediv__(self, other: Any) -> "Tensor":
-        return _binary(ops.divide, _for_division(self, other), other, reflected=True)
+        return binary(ops.divide, _for_division(self, other), other, reflected=True)
 
     def __pow__(self, other: Any) -> "Tensor":
-        return _binary(ops.power, self, other)
+        return binary(ops.power, self, other)
 
     def __rpow__(self, other: Any) -> "Tensor":
-        return _binary(ops.power, self, other, reflected=True)
+        return binary(ops.power, self, other, reflected=True)
 
     def __neg__(self) -> "Tensor":
         return apply(ops.negative, self)
@@ -205,43 +211,43 @@ class Tensor(Variable):
     # --- comparisons: recorded nowhere --------------------------------------------------------------------------
 
     def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return Tensor(np.equal(self.data, _array_of(other)))
+        return _compared(np.equal, self, other)
 
     def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return Tensor(np.not_equal(self.data, _array_of(other)))
+        return _compared(np.not_equal, self, other)
 
     def __lt__(self, other: Any) -> "Tensor":
-        return Tensor(np.less(self.data, _array_of(other)))
+        return _compared(np.less, self, other)
 
     def __le__(self, other: Any) -> "Tensor":
-        return Tensor(np.less_equal(self.data, _array_of(other)))
+        return _compared(np.less_equal, self, other)
 
     def __gt__(self, other: Any) -> "Tensor":
-        return Tensor(np.greater(self.data, _array_of(other)))
+        return _compared(np.greater, self, other)
 
     def __ge__(self, other: Any) -> "Tensor":
-        return Tensor(np.greater_equal(self.data, _array_of(other)))
+        return _compared(np.greater_equal, self, other)
 
     def __and__(self, other: Any) -> "Tensor":
-        return Tensor(np.bitwise_and(self.data, _array_of(other)))
+        return _compared(np.bitwise_and, self, other)
 
     def __or__(self, other: Any) -> "Tensor":
-        return Tensor(np.bitwise_or(self.data, _array_of(other)))
+        return _compared(np.bitwise_or, self, other)
 
     def __invert__(self) -> "Tensor":
-        return Tensor(np.invert(self.data))
+        return Tensor(np.asarray(np.invert(self.data)))
 
     def any(self, dim: Axis = None, keepdim: bool = False) -> "Tensor":
-        return Tensor(np.asarray(self.data.any(axis=dim, keepdims=keepdim)))
+        return Tensor(np.asarray(np.any(self.data, axis=_axes(self, dim), keepdims=keepdim)))
 
     def all(self, dim: Axis = None, keepdim: bool = False) -> "Tensor":
-        return Tensor(np.asarray(self.data.all(axis=dim, keepdims=keepdim)))
+        return Tensor(np.asarray(np.all(self.data, axis=_axes(self, dim), keepdims=keepdim)))
 
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
-        return Tensor(np.asarray(np.argmax(self.data, axis=dim, keepdims=keepdim)))
+        return Tensor(np.asarray(np.argmax(self.data, axis=_one_axis("argmax", self, dim), keepdims=keepdim)))
 
     def argmin(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
-        return Tensor(np.asarray(np.argmin(self.data, axis=dim, keepdims=keepdim)))
+        return Tensor(np.asarray(np.argmin(self.data, axis=_one_axis("argmin", self, dim), keepdims=keepdim)))
 
     # --- reductions. NumPy's names of the options, axis and keepdims, are taken too, as in PyTorch ---------------
 
@@ -249,8 +255,7 @@ class Tensor(Variable):
         return apply(ops.sum, self, _axes(self, dim, axis), keepdim or keepdims)
 
     def mean(self, dim: Axis = None, keepdim: bool = False, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        if self.data.dtype.kind != "f":
-            raise DTypeError(f"mean: expected a floating tensor, got {self.data.dtype}; use .float() first")
+        check_floating("mean", self)
         return apply(ops.mean, self, _axes(self, dim, axis), keepdim or keepdims)
 
     def amax(self, dim: Axis = None, keepdim: bool = False) -> "Tensor":
@@ -284,15 +289,16 @@ class Tensor(Variable):
     # --- shape --------------------------------------------------------------------------------------------------
 
     def reshape(self, *shape: Any) -> "Tensor":
-        return apply(ops.reshape, self, _flat(shape))
+        return apply(ops.reshape, self, flat_sizes(shape))
 
     def permute(self, *dims: Any) -> "Tensor":
         """The axes in another order."""
-        return apply(ops.transpose, self, _flat(dims))
+        return apply(ops.transpose, self, flat_sizes(dims))
 
     def transpose(self, dim0: int, dim1: int) -> "Tensor":
         """Two axes exchanged."""
         axes = list(range(self.ndim))
+        dim0, dim1 = axis_of("transpose", self, dim0), axis_of("transpose", self, dim1)
         axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
         return self.permute(axes)
 
@@ -305,10 +311,16 @@ class Tensor(Variable):
         """The last two axes exchanged."""
         return self.transpose(-2, -1)
 
+    def flip(self, *dims: Any) -> "Tensor":
+        """The order along some axes reversed."""
+        return apply(ops.flip, self, tuple(axis_of("flip", self, d) for d in flat_sizes(dims)))
+
     def expand(self, *shape: Any) -> "Tensor":
         """Broadcast to a shape; −1 leaves an axis as it is."""
-        sizes = _flat(shape)
+        sizes = flat_sizes(shape)
         front = len(sizes) - self.ndim
+        if -1 in sizes[: max(0, front)]:
+            raise ShapeError(f"expand: -1 stands for an axis that shape {self.shape} does not have, in {sizes}")
         sizes = tuple(self.shape[i - front] if n == -1 else n for i, n in enumerate(sizes))
         return apply(ops.broadcast_to, self, sizes)
 
@@ -416,16 +428,16 @@ def _leaf(array: Array, requires_grad: bool) -> Tensor:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if requires_grad:
-        _check_differentiable(array.dtype)
+        check_differentiable(array.dtype)
     return Tensor(array, requires_grad)
 
 
-def _check_differentiable(dtype: np.dtype[Any]) -> None:
+def check_differentiable(dtype: np.dtype[Any]) -> None:
     if dtype.kind != "f":
         raise DTypeError(f"only floating tensors can require grad, this one is {dtype}; use .float() first")
 
 
-def _binary(op: Callable[..., Op], x: Tensor, y: Any, reflected: bool = False) -> Any:
+def binary(op: Callable[..., Op], x: Tensor, y: Any, reflected: bool = False) -> Any:
     """Apply ``op`` to x and y, or to y and x, in the dtype that PyTorch would choose."""
     if isinstance(y, Variable):
         if x.data.dtype is not y.data.dtype:
@@ -447,17 +459,27 @@ def promoted(x: Tensor, y: Any) -> tuple[Tensor, Any]:
         scalar = y.item() if isinstance(y, np.generic) else y
         return (_as_float(x) if isinstance(scalar, float) else x), scalar
     y = as_tensor(y)
+    dtype = common_dtype(x, y)
+    return x.to(dtype), y.to(dtype)
+
+
+def common_dtype(x: Tensor, y: Tensor) -> np.dtype[Any]:
+    """The dtype that two tensors promote to."""
     a, b = x.data, y.data
     rank_a, rank_b = ((_KINDS[d.dtype.kind], d.ndim > 0) for d in (a, b))
     if rank_a == rank_b:
-        dtype = np.promote_types(a.dtype, b.dtype)
-    else:
-        dtype = a.dtype if rank_a > rank_b else b.dtype
-    return x.to(dtype), y.to(dtype)
+        return np.promote_types(a.dtype, b.dtype)
+    return a.dtype if rank_a > rank_b else b.dtype
 
 
 def _as_float(x: Tensor) -> Tensor:
     return x if x.data.dtype.kind == "f" else x.to(np.float32)
+
+
+def check_floating(name: str, x: Tensor) -> None:
+    """Refuse a tensor that is not floating, by the name of the function that got it."""
+    if x.data.dtype.kind != "f":
+        raise DTypeError(f"{name}: expected a floating tensor, got {x.data.dtype}; use .float() first")
 
 
 def _for_division(x: Tensor, y: Any) -> Tensor:
@@ -465,23 +487,41 @@ def _for_division(x: Tensor, y: Any) -> Tensor:
     return x if getattr(y, "dtype", np.dtype(bool)).kind == "f" else _as_float(x)
 
 
-def _array_of(other: Any) -> Any:
+def _compared(ufunc: np.ufunc, x: Tensor, other: Any) -> Any:
     if isinstance(other, Variable):
-        return other.data
-    return other.item() if isinstance(other, np.generic) else other
+        other = other.data
+    elif not isinstance(other, _OPERANDS):
+        return NotImplemented
+    return Tensor(np.asarray(ufunc(x.data, other.item() if isinstance(other, np.generic) else other)))
+
+
+def axis_of(name: str, x: Tensor, dim: int) -> int:
+    """An axis counted from the front, where a 0-d tensor counts as having one.
+
+    Raises:
+        IndexError: there is no such axis.
+    """
+    count = max(1, x.ndim)
+    if not -count <= dim < count:
+        raise IndexError(f"{name}: axis {dim} is out of range for a tensor of shape {x.shape}")
+    return dim % count
+
+
+def _one_axis(name: str, x: Tensor, dim: int | None) -> int | None:
+    axis = None if dim is None else axis_of(name, x, dim)
+    return axis if x.ndim else None
 
 
 def _axes(x: Tensor, dim: Axis, axis: Axis = None) -> Axis:
+    """What NumPy takes for an axis or several; none, or no axes to choose from, means all."""
     dim = axis if dim is None else dim
-    for d in (dim,) if isinstance(dim, int) else dim or ():
-        if not -max(1, x.ndim) <= d < max(1, x.ndim):
-            raise IndexError(f"axis {d} is out of range for a tensor of shape {x.shape}")
-    if isinstance(dim, int):
-        return dim if x.ndim else None
-    return None if dim is None or not x.ndim else tuple(dim)
+    if dim is None:
+        return None
+    axes = tuple(axis_of("reduction", x, d) for d in ((dim,) if isinstance(dim, int) else dim))
+    return axes if axes and x.ndim else None
 
 
-def _flat(sizes: Sequence[Any]) -> Shape:
+def flat_sizes(sizes: Sequence[Any]) -> Shape:
     """f(2, 3) and f((2, 3)) alike."""
     if len(sizes) == 1 and not isinstance(sizes[0], int | np.integer):
         return tuple(int(n) for n in sizes[0])

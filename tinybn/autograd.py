@@ -5,15 +5,14 @@ A graph is made of vertices: a `Node` for each recorded op, and a leaf `Variable
 tensor, so an activation lives only as long as somebody holds it or a backward needs it.
 """
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinybn._typing import Array, Backward, Op, Shape
 from tinybn.errors import GraphError, ShapeError
+from tinybn.grad_mode import set_grad_enabled, state
 from tinybn.ops import call, cast
 
 ndarray = np.ndarray
@@ -68,15 +67,13 @@ class Node:
     def __repr__(self) -> str:
         return f"<{self.op.__name__} {self.shape}>"
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise GraphError(
+            "copy, pickle: only leaves can be copied, a copied graph would lead to other leaves; detach() first"
+        )
+
 
 Vertex = Node | Variable
-
-
-class _Mode(threading.local):
-    grad = True
-
-
-_mode = _Mode()
 
 
 def apply(op: Callable[..., Op], *args: Any, **options: Any) -> Any:
@@ -100,14 +97,14 @@ def apply(op: Callable[..., Op], *args: Any, **options: Any) -> Any:
         raise
     except ValueError as error:
         shapes = ", ".join(str(a.shape) for a in arrays if isinstance(a, ndarray))
-        raise ShapeError(f"{op.__name__}: shapes {shapes} do not go together: {error}") from None
+        raise ShapeError(f"{op.__name__}: shapes {shapes}: {error}") from None
     by_products: tuple[Any, ...] = ()
     if type(out) is tuple:
         out, by_products = out[0], out[1:]
     if type(out) is not ndarray:  # NumPy makes scalars of 0-d results
         scalar, out = out, np.asarray(out)
         saved = tuple(out if value is scalar else value for value in saved)
-    if record and _mode.grad:
+    if record and state.grad:
         inputs = [(a.node or a) if isinstance(a, Variable) and a.requires_grad else None for a in args]
         y = result(out, True, Node(op, inputs, backward, saved, out))
     else:
@@ -124,7 +121,7 @@ def backward(output: Variable, gradient: Any = None, retain_graph: bool = False,
     for leaf, g in gradients.items():
         if leaf.grad is None:
             leaf.grad = g
-        elif create_graph:
+        elif create_graph or leaf.grad.requires_grad:  # an earlier backward's graph may hold that buffer
             leaf.grad = leaf.grad + g
         else:
             np.add(leaf.grad.data, g.data, out=leaf.grad.data)
@@ -326,36 +323,3 @@ def _own(g: Any, dy: Any, saved: tuple[Any, ...], parts: tuple[Any, ...]) -> Any
     others = (dy, *saved)
     shared = getattr(g, "base", None) is not None or any(g is o for o in others) or sum(g is p for p in parts) > 1
     return g.copy() if shared else g
-
-
-@contextlib.contextmanager
-def set_grad_enabled(mode: bool) -> Iterator[None]:
-    """Record ops, or not, in a ``with`` block or a decorated function, in this thread.
-
-    >>> import tinybn as tb
-    >>> x = tb.ones(2, requires_grad=True)
-    >>> with tb.set_grad_enabled(False):
-    ...     (x * 2).requires_grad
-    False
-    """
-    before = _mode.grad
-    _mode.grad = mode
-    try:
-        yield
-    finally:
-        _mode.grad = before
-
-
-def no_grad() -> contextlib.AbstractContextManager[None]:
-    """Record nothing: ``with no_grad():``, or ``@no_grad()`` over a function. Each thread has its own mode."""
-    return set_grad_enabled(False)
-
-
-def enable_grad() -> contextlib.AbstractContextManager[None]:
-    """Record again inside a ``no_grad`` block."""
-    return set_grad_enabled(True)
-
-
-def is_grad_enabled() -> bool:
-    """Whether ops are being recorded in this thread."""
-    return _mode.grad

@@ -19,3 +19,9 @@ class GraphError(RuntimeError):
 
 class DataError(ValueError):
     """A data file that is missing, truncated or altered."""
+
+
+class StateError(KeyError, RuntimeError):
+    """A state with names that the module does not have, or without some that it has."""
+
+    __str__ = Exception.__str__  # KeyError's would put the message in quotes

@@ -48,10 +48,10 @@ def enable(limit: int = DEFAULT_LIMIT) -> None:
 
 
 def disable() -> None:
-    """Let NumPy allocate this thread's arrays by itself, and give back what is kept."""
+    """Let NumPy allocate this thread's arrays by itself, and keep nothing any more, in any thread."""
     if _pool is not None:
         _pool.uninstall()
-        _pool.empty()
+        _pool.set_limit(0)  # arrays from before go on to be freed here, and must not pile up
 
 
 def empty() -> None:

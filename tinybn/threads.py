@@ -13,11 +13,17 @@ def _available_cores() -> int:
     return os.cpu_count() or 1
 
 
-_num_threads = _available_cores()
+def _default() -> int:
+    """OMP_NUM_THREADS where it is set, which BLAS obeys too, else every core that this process may run on."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else _available_cores()
+
+
+_num_threads = _default()
 
 
 def get_num_threads() -> int:
-    """Threads that the kernels and BLAS use; by default the cores that this process may run on."""
+    """Threads that the kernels and BLAS use; by default OMP_NUM_THREADS, or all cores that this process may run on."""
     return _num_threads
 
 

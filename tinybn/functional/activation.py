@@ -3,7 +3,7 @@
 from typing import Any
 
 from tinybn import ops
-from tinybn._tensor import Tensor, as_tensor
+from tinybn._tensor import Tensor, as_tensor, axis_of, check_floating
 from tinybn.autograd import apply
 
 
@@ -40,10 +40,10 @@ def log_softmax(input: Any, dim: int) -> Tensor:
 def _over_axis(op: Any, input: Any, dim: int) -> Tensor:
     """Apply an op that works on the last axis to another one."""
     x = as_tensor(input)
+    check_floating(op.__name__, x)
+    axis = axis_of(op.__name__, x, dim)
     if not x.ndim:
-        return _over_axis(op, x.reshape(1), 0).reshape(())
-    if not -x.ndim <= dim < x.ndim:
-        raise IndexError(f"{op.__name__}: axis {dim} is out of range for a tensor of shape {x.shape}")
-    if dim in (-1, x.ndim - 1):
+        return apply(op, x.reshape(1)).reshape(())
+    if axis == x.ndim - 1:
         return apply(op, x)
-    return apply(op, x.transpose(dim, -1)).transpose(dim, -1)
+    return apply(op, x.transpose(axis, -1)).transpose(axis, -1)

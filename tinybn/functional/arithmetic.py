@@ -1,22 +1,30 @@
 """Compositions of elementwise ops and reductions, and the ops of two tensors that have no operator."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinybn import ops
-from tinybn._tensor import Tensor, _binary, as_tensor, promoted
+from tinybn._tensor import Tensor, as_tensor, binary, promoted
 from tinybn._typing import Axis
 from tinybn.autograd import apply
 from tinybn.functional.shape import squeeze
 
 
-def square(input: Tensor) -> Tensor:
+class Extremes(NamedTuple):
+    """What `max` and `min` over an axis return."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def square(input: Any) -> Tensor:
     """x²."""
-    return input * input
+    x = as_tensor(input)
+    return x * x
 
 
-def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     """x limited to min..max. The gradient is 1 inside and at the limits, 0 outside.
 
     >>> import tinybn as tb
@@ -25,9 +33,10 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """
     if min is None and max is None:
         raise ValueError("clamp: give min, max or both")
+    x = as_tensor(input)
     if min is not None:
-        input = where(input < min, min, input)
-    return input if max is None else where(input > max, max, input)
+        x = where(x < min, min, x)
+    return x if max is None else where(x > max, max, x)
 
 
 def where(condition: Any, input: Any, other: Any) -> Tensor:
@@ -40,46 +49,57 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
     return apply(ops.where, mask, input, other)
 
 
-def maximum(input: Tensor, other: Any) -> Tensor:
+def maximum(input: Any, other: Any) -> Tensor:
     """The larger of the two, elementwise; equal ones share the gradient."""
-    return _binary(ops.maximum, input, other)
+    return binary(ops.maximum, as_tensor(input), other)
 
 
-def minimum(input: Tensor, other: Any) -> Tensor:
+def minimum(input: Any, other: Any) -> Tensor:
     """The smaller of the two, elementwise; equal ones share the gradient."""
-    return _binary(ops.minimum, input, other)
+    return binary(ops.minimum, as_tensor(input), other)
 
 
-def var(input: Tensor, dim: Axis = None, correction: int = 1, keepdim: bool = False) -> Tensor:
+def var(input: Any, dim: Axis = None, correction: int = 1, keepdim: bool = False) -> Tensor:
     """Σ(x − mean)²/(n − correction) over axes.
 
     >>> import tinybn as tb
     >>> tb.tensor([1.0, 3.0]).var().item()
     2.0
     """
-    centered = input - input.mean(dim, keepdim=True)
+    x = as_tensor(input)
+    centered = x - x.mean(dim, keepdim=True)
     total = (centered * centered).sum(dim, keepdim)
-    count = input.numel() // (total.numel() or 1)
+    count = x.numel() // (total.numel() or 1)
     return total / (count - correction) if count > correction else total * np.nan
 
 
-def std(input: Tensor, dim: Axis = None, correction: int = 1, keepdim: bool = False) -> Tensor:
+def std(input: Any, dim: Axis = None, correction: int = 1, keepdim: bool = False) -> Tensor:
     """√var."""
     return var(input, dim, correction, keepdim).sqrt()
 
 
-def max(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The largest value of all, or ``(values, indices)`` over an axis."""
-    return input.amax() if dim is None else _take(input, input.argmax(dim, keepdim=True), dim, keepdim)
+def max(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The largest value of all, or `Extremes` over an axis: the values, and the indices of the first of each.
+
+    >>> import tinybn as tb
+    >>> values, indices = tb.tensor([[1.0, 3.0], [5.0, 2.0]]).max(1)
+    >>> values.tolist(), indices.tolist()
+    ([3.0, 5.0], [1, 0])
+    """
+    x = as_tensor(input)
+    return x.amax() if dim is None else _take(x, x.argmax(dim, keepdim=True), dim, keepdim)
 
 
-def min(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The smallest value of all, or ``(values, indices)`` over an axis."""
-    return input.amin() if dim is None else _take(input, input.argmin(dim, keepdim=True), dim, keepdim)
+def min(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The smallest value of all, or `Extremes` over an axis."""
+    x = as_tensor(input)
+    return x.amin() if dim is None else _take(x, x.argmin(dim, keepdim=True), dim, keepdim)
 
 
-def _take(input: Tensor, indices: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:
+def _take(x: Tensor, indices: Tensor, dim: int, keepdim: bool) -> Extremes:
+    if not x.ndim:
+        return Extremes(x, indices)
     grid = list(np.indices(indices.shape, sparse=True))
     grid[dim] = indices.data
-    values = input[tuple(grid)]
-    return (values, indices) if keepdim else (squeeze(values, dim), squeeze(indices, dim))
+    values = x[tuple(grid)]
+    return Extremes(values, indices) if keepdim else Extremes(squeeze(values, dim), squeeze(indices, dim))

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import numpy as np
+
 from tinybn import ops
 from tinybn._tensor import Tensor, as_tensor
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
 from tinybn.functional.linear import check_dtypes
+
+_INTEGERS = (int, np.integer)
 
 
 def conv2d(
@@ -50,13 +54,22 @@ def conv2d(
             f"conv2d: a weight of shape {weight.shape} needs a bias of {weight.shape[:1]}, got {bias.shape}"
         )
     check_dtypes("conv2d", input=x, weight=weight, bias=bias)
-    steps, holes = pair("stride", stride), pair("dilation", dilation)
+    steps, holes = pair("conv2d: stride", stride), pair("conv2d: dilation", dilation)
     if padding == "same":
         return _conv2d_same(x, weight, bias, steps, holes, groups)
-    margin = (0, 0) if padding == "valid" else pair("padding", padding, least=0)
+    margin = (0, 0) if padding == "valid" else conv_padding("conv2d", padding)
     geometry = ops.Geometry(steps, margin, holes, groups)
     check_output_size("conv2d", x, weight.shape[2:], geometry)
     return apply(ops.conv2d, x, weight, bias, geometry)
+
+
+def conv_padding(name: str, padding: Any) -> Any:
+    """Checked: a pair, or one of the two words."""
+    if isinstance(padding, str):
+        if padding not in ("same", "valid"):
+            raise ValueError(f"{name}: padding is {padding!r}; expected numbers, 'same' or 'valid'")
+        return padding
+    return pair(f"{name}: padding", padding, least=0)
 
 
 def _conv2d_same(x: Tensor, weight: Tensor, bias: Any, steps: Any, holes: tuple[int, int], groups: int) -> Tensor:
@@ -72,11 +85,13 @@ def _conv2d_same(x: Tensor, weight: Tensor, bias: Any, steps: Any, holes: tuple[
 
 
 def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
-    """An int or a pair of ints as a pair, checked."""
-    numbers = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, list | tuple) else ()
-    if len(numbers) != 2 or not all(isinstance(n, int) and n >= least for n in numbers):
+    """An int or a pair of ints as a pair, checked. ``name`` says whose and which, for the error."""
+    numbers = (
+        (value, value) if isinstance(value, _INTEGERS) else tuple(value) if isinstance(value, list | tuple) else ()
+    )
+    if len(numbers) != 2 or not all(isinstance(n, _INTEGERS) and n >= least for n in numbers):
         raise ValueError(f"{name} is {value!r}; expected a whole number from {least} on, or a pair of them")
-    return numbers[0], numbers[1]
+    return int(numbers[0]), int(numbers[1])
 
 
 def check_output_size(name: str, x: Tensor, kernel: tuple[int, ...], geometry: ops.Geometry) -> None:

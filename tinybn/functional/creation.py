@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tinybn import random
-from tinybn._tensor import Tensor, _flat, as_tensor, tensor
+from tinybn._tensor import Tensor, as_tensor, flat_sizes, tensor
 from tinybn._typing import DTypeLike, Generator
 
 FLOAT = np.float32
@@ -18,18 +18,18 @@ def zeros(*size: Any, dtype: DTypeLike = FLOAT, requires_grad: bool = False) -> 
     >>> tb.zeros(2)
     tensor([0., 0.])
     """
-    return _made(np.zeros(_flat(size), dtype), requires_grad)
+    return _made(np.zeros(flat_sizes(size), dtype), requires_grad)
 
 
 def ones(*size: Any, dtype: DTypeLike = FLOAT, requires_grad: bool = False) -> Tensor:
     """Ones."""
-    return _made(np.ones(_flat(size), dtype), requires_grad)
+    return _made(np.ones(flat_sizes(size), dtype), requires_grad)
 
 
 def full(size: Any, fill_value: Any, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:
     """One value everywhere; its dtype is the one that `tensor` would give it."""
     value = tensor(fill_value, dtype).data
-    return _made(np.full(_flat((size,)), value), requires_grad)
+    return _made(np.full(flat_sizes((size,)), value), requires_grad)
 
 
 def arange(start: Any, end: Any = None, step: Any = 1, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:
@@ -53,19 +53,19 @@ def rand(
     *size: Any, generator: Generator | None = None, dtype: DTypeLike = FLOAT, requires_grad: bool = False
 ) -> Tensor:
     """Uniform numbers from [0, 1)."""
-    return _made(random.resolve(generator).random(_flat(size), _float_type(dtype)), requires_grad)
+    return _made(random.resolve(generator).random(flat_sizes(size), _float_type(dtype)), requires_grad)
 
 
 def randn(
     *size: Any, generator: Generator | None = None, dtype: DTypeLike = FLOAT, requires_grad: bool = False
 ) -> Tensor:
     """Numbers from the normal distribution with mean 0 and variance 1."""
-    return _made(random.resolve(generator).standard_normal(_flat(size), _float_type(dtype)), requires_grad)
+    return _made(random.resolve(generator).standard_normal(flat_sizes(size), _float_type(dtype)), requires_grad)
 
 
 def randint(low: int, high: int, size: Any, generator: Generator | None = None) -> Tensor:
     """Whole numbers from low to high − 1."""
-    return _made(random.resolve(generator).integers(low, high, _flat((size,))), False)
+    return _made(random.resolve(generator).integers(low, high, flat_sizes((size,))), False)
 
 
 def zeros_like(input: Any, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:

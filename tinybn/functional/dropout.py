@@ -3,7 +3,7 @@
 from typing import Any
 
 from tinybn import random
-from tinybn._tensor import Tensor, as_tensor
+from tinybn._tensor import Tensor, as_tensor, check_floating
 from tinybn._typing import Generator
 
 
@@ -24,6 +24,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, generator: Genera
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is {p!r}; expected a probability from 0 to 1")
     x = as_tensor(input)
+    check_floating("dropout", x)
     if not training or p == 0:
         return x
     kept = random.resolve(generator).random(x.shape, "float32") >= p

@@ -1,5 +1,6 @@
 """Affine maps."""
 
+import math
 from typing import Any
 
 from tinybn import ops
@@ -38,7 +39,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     check_dtypes("linear", input=x, weight=weight, bias=bias)
     if x.ndim == 2:
         return apply(ops.linear, x, weight, bias)
-    rows = x.reshape(x.numel() // max(1, x.shape[-1]), x.shape[-1])
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     return apply(ops.linear, rows, weight, bias).reshape(*x.shape[:-1], len(weight))
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from tinybn import ops
-from tinybn._tensor import Tensor, as_tensor
+from tinybn._tensor import Tensor, as_tensor, check_floating
 from tinybn._typing import Array
 from tinybn.autograd import apply
-from tinybn.errors import DTypeError, ShapeError
+from tinybn.errors import ShapeError
 from tinybn.functional.linear import check_dtypes
 
 
@@ -92,8 +92,7 @@ def _checked(input: Any, **channel_arrays: Any) -> tuple[Tensor, Tensor | None, 
     x = as_tensor(input)
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: expected an input of shape (N, C, ...), got {x.shape}")
-    if x.data.dtype.kind != "f":
-        raise DTypeError(f"batch_norm: expected a floating input, got {x.data.dtype}; use .float() first")
+    check_floating("batch_norm", x)
     for name, array in channel_arrays.items():
         if array is not None and tuple(array.shape) != x.shape[1:2]:
             raise ShapeError(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tinybn import ops
-from tinybn._tensor import Tensor, as_tensor
+from tinybn._tensor import Tensor, as_tensor, check_floating
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
 from tinybn.functional.conv import check_output_size, pair
@@ -22,7 +22,8 @@ def max_pool2d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 
     >>> tb.functional.max_pool2d(tb.arange(16.0).reshape(1, 1, 4, 4), 2).flatten()
     tensor([ 5.,  7., 13., 15.])
     """
-    x, kernel, geometry = _arguments("max_pool2d", input, kernel_size, stride, padding, dilation)
+    kernel, geometry = window("max_pool2d", kernel_size, stride, padding, dilation)
+    x = _batched("max_pool2d", input, kernel, geometry)
     y = apply(ops.max_pool2d, x, kernel, geometry)[0]
     return y if as_tensor(input).ndim == 4 else y[0]
 
@@ -32,10 +33,11 @@ def avg_pool2d(
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
+    *,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean of each window.
+    """The mean of each window. Without PyTorch's ``ceil_mode``, so that what stands behind it goes by name only.
 
     Args:
         input: (N, C, H, W) or (C, H, W).
@@ -49,7 +51,8 @@ def avg_pool2d(
     """
     if divisor_override == 0:
         raise ValueError("avg_pool2d: divisor_override is 0; expected another number, or None")
-    x, kernel, geometry = _arguments("avg_pool2d", input, kernel_size, stride, padding, 1)
+    kernel, geometry = window("avg_pool2d", kernel_size, stride, padding)
+    x = _batched("avg_pool2d", input, kernel, geometry)
     y = apply(ops.sum_windows, x, kernel, geometry)
     if divisor_override is not None:
         y = y / divisor_override
@@ -60,17 +63,23 @@ def avg_pool2d(
     return y if as_tensor(input).ndim == 4 else y[0]
 
 
-def _arguments(
-    name: str, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any
-) -> tuple[Tensor, tuple[int, int], ops.Geometry]:
-    x = as_tensor(input)
-    if x.ndim not in (3, 4):
-        raise ShapeError(f"{name}: expected an input of shape (N, C, H, W) or (C, H, W), got {x.shape}")
-    kernel, margin = pair("kernel_size", kernel_size), pair("padding", padding, least=0)
+def window(
+    name: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1
+) -> tuple[tuple[int, int], ops.Geometry]:
+    """The kernel and where it goes, checked."""
+    kernel, margin = pair(f"{name}: kernel_size", kernel_size), pair(f"{name}: padding", padding, least=0)
     if any(2 * m > k for m, k in zip(margin, kernel, strict=True)):
         raise ValueError(f"{name}: padding {margin} is more than half of the kernel {kernel}")
-    steps = kernel if stride is None else pair("stride", stride)
-    geometry = ops.Geometry(steps, margin, pair("dilation", dilation))
+    steps = kernel if stride is None else pair(f"{name}: stride", stride)
+    return kernel, ops.Geometry(steps, margin, pair(f"{name}: dilation", dilation))
+
+
+def _batched(name: str, input: Any, kernel: tuple[int, int], geometry: ops.Geometry) -> Tensor:
+    """The input as (N, C, H, W), checked."""
+    x = as_tensor(input)
+    check_floating(name, x)
+    if x.ndim not in (3, 4):
+        raise ShapeError(f"{name}: expected an input of shape (N, C, H, W) or (C, H, W), got {x.shape}")
     x = x if x.ndim == 4 else x.reshape(1, *x.shape)
     check_output_size(name, x, kernel, geometry)
-    return x, kernel, geometry
+    return x

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinybn import ops
-from tinybn._tensor import Tensor, as_tensor
+from tinybn._tensor import Tensor, as_tensor, axis_of, common_dtype
 from tinybn._typing import Axis
 from tinybn.autograd import apply
-from tinybn.errors import DTypeError, ShapeError
+from tinybn.errors import ShapeError
 
 
-def view(input: Tensor, *shape: Any) -> Tensor:
+def view(input: Any, *shape: Any) -> Tensor:
     """`Tensor.reshape`. Whether memory is shared is NumPy's decision: it is wherever it can be."""
-    return input.reshape(*shape)
+    return as_tensor(input).reshape(*shape)
 
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -24,32 +24,34 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     (2, 12)
     """
     x = as_tensor(input)
+    first, last = axis_of("flatten", x, start_dim), axis_of("flatten", x, end_dim)
     if not x.ndim:
         return x.reshape(1)
-    first, last = start_dim % x.ndim, end_dim % x.ndim
     if first > last:
         raise ShapeError(f"flatten: start_dim {start_dim} lies behind end_dim {end_dim} in shape {x.shape}")
     return x.reshape(*x.shape[:first], -1 if x.numel() else math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :])
 
 
-def squeeze(input: Tensor, dim: Axis = None) -> Tensor:
+def squeeze(input: Any, dim: Axis = None) -> Tensor:
     """Without the axes of size 1: all of them, or those named."""
-    named = range(input.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
-    gone = {d % input.ndim for d in named} if input.ndim else set()
-    return input.reshape(tuple(n for i, n in enumerate(input.shape) if n != 1 or i not in gone))
+    x = as_tensor(input)
+    named = range(x.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
+    gone = {axis_of("squeeze", x, d) for d in named}
+    return x.reshape(tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in gone))
 
 
-def unsqueeze(input: Tensor, dim: int) -> Tensor:
+def unsqueeze(input: Any, dim: int) -> Tensor:
     """With a new axis of size 1."""
-    if not -input.ndim - 1 <= dim <= input.ndim:
-        raise IndexError(f"unsqueeze: axis {dim} is out of range for a tensor of shape {input.shape}")
-    shape = list(input.shape)
-    shape.insert(dim % (input.ndim + 1), 1)
-    return input.reshape(shape)
+    x = as_tensor(input)
+    if not -x.ndim - 1 <= dim <= x.ndim:
+        raise IndexError(f"unsqueeze: axis {dim} is out of range for a tensor of shape {x.shape}")
+    shape = list(x.shape)
+    shape.insert(dim % (x.ndim + 1), 1)
+    return x.reshape(shape)
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
-    """Tensors one behind the other along an axis.
+    """Tensors one behind the other along an axis, in the dtype that they promote to.
 
     >>> import tinybn as tb
     >>> tb.cat([tb.zeros(1), tb.ones(2)])
@@ -58,10 +60,10 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     parts = [as_tensor(t) for t in tensors]
     if not parts:
         raise ShapeError("cat: expected at least one tensor, got none")
-    dtypes = {t.dtype for t in parts}
-    if len(dtypes) > 1:
-        raise DTypeError(f"cat: expected tensors of one dtype, got {sorted(map(str, dtypes))}; cast them with .to()")
-    return apply(ops.concatenate, *parts, axis=dim)
+    for part in parts[1:]:  # each into the dtype that all promote to
+        parts[0] = parts[0].to(common_dtype(parts[0], part))
+    parts = [part.to(parts[0].dtype) for part in parts]
+    return apply(ops.concatenate, *parts, axis=axis_of("cat", parts[0], dim))
 
 
 def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:

@@ -23,9 +23,7 @@ class Sequential(Module):
         else:
             named = {str(i): module for i, module in enumerate(modules)}  # type: ignore[misc]
         for name, module in named.items():
-            if not isinstance(module, Module):
-                raise TypeError(f"Sequential: {name!r} is {module!r}; expected a Module")
-            setattr(self, name, module)
+            self._put(name, module)
 
     def forward(self, input: Any) -> Any:
         for module in self.children():
@@ -37,8 +35,17 @@ class Sequential(Module):
         number = len(self)
         while hasattr(self, str(number)):
             number += 1
-        setattr(self, str(number), module)
+        self._put(str(number), module)
         return self
+
+    def _put(self, name: str, module: Module) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(f"Sequential: {name!r} is {module!r}; expected a Module")
+        if not name or "." in name or hasattr(self, name):
+            raise ValueError(
+                f"Sequential: {name!r} cannot name a module: it is empty, has a dot, or is an attribute already"
+            )
+        setattr(self, name, module)
 
     def __len__(self) -> int:
         return sum(1 for _ in self.children())

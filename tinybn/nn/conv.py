@@ -5,7 +5,7 @@ from typing import Any
 from tinybn import functional as F
 from tinybn._tensor import Tensor
 from tinybn._typing import DTypeLike, Generator
-from tinybn.functional.conv import pair
+from tinybn.functional.conv import conv_padding, pair
 from tinybn.nn import init
 from tinybn.nn.module import Module
 from tinybn.nn.parameter import Parameter
@@ -51,12 +51,10 @@ class Conv2d(Module):
             raise ValueError(
                 f"Conv2d: {in_channels} input and {out_channels} output channels cannot be split into {groups} groups"
             )
-        if isinstance(padding, str) and padding not in ("same", "valid"):
-            raise ValueError(f"Conv2d: padding is {padding!r}; expected numbers, 'same' or 'valid'")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = pair("kernel_size", kernel_size)
-        self.stride, self.dilation = pair("stride", stride), pair("dilation", dilation)
-        self.padding = padding if isinstance(padding, str) else pair("padding", padding, least=0)
+        self.kernel_size = pair("Conv2d: kernel_size", kernel_size)
+        self.stride, self.dilation = pair("Conv2d: stride", stride), pair("Conv2d: dilation", dilation)
+        self.padding = conv_padding("Conv2d", padding)
         self.weight = Parameter(F.zeros(out_channels, in_channels // groups, *self.kernel_size, dtype=dtype))
         self.bias = Parameter(F.zeros(out_channels, dtype=dtype)) if bias else None
         self.reset_parameters(generator)

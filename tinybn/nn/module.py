@@ -7,7 +7,7 @@ import numpy as np
 
 from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array, DTypeLike
-from tinybn.errors import DTypeError, ShapeError
+from tinybn.errors import DTypeError, ShapeError, StateError
 from tinybn.nn.parameter import Parameter
 
 
@@ -46,7 +46,8 @@ class Module:
             return self.forward(*args, **options)
         except (ShapeError, DTypeError) as error:
             if not getattr(error, "located", False):  # the innermost layer is the one to name
-                error.args = (f"{self!r}: {error}",)
+                name = type(self).__name__ if any(self.children()) else repr(self)
+                error.args = (f"{name}: {error}",)
                 error.located = True  # type: ignore[union-attr]
             raise
 
@@ -167,7 +168,7 @@ class Module:
             strict: raise if names are missing or unknown, instead of returning them.
 
         Raises:
-            KeyError: names that are missing or unknown, with ``strict``.
+            StateError: names that are missing or unknown, with ``strict``.
             ShapeError: shapes that differ.
             DTypeError: values that the dtype cannot hold, such as floats for a counter.
         """
@@ -175,7 +176,7 @@ class Module:
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
         if strict and (missing or unexpected):
-            raise KeyError(
+            raise StateError(
                 f"load_state_dict: the state does not fit {type(self).__name__}: missing {missing}, "
                 f"unexpected {unexpected}; strict=False loads what fits by name"
             )

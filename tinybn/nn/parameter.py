@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tinybn._tensor import Tensor, _check_differentiable, as_tensor
+from tinybn._tensor import Tensor, as_tensor, check_differentiable
 
 
 class Parameter(Tensor):
@@ -17,9 +17,9 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        array = as_tensor(data).data
+        array = as_tensor(data).data.view()  # an array object of its own: the engine knows inputs by identity
         if requires_grad:
-            _check_differentiable(array.dtype)
+            check_differentiable(array.dtype)
         super().__init__(array, requires_grad)
 
     def __repr__(self) -> str:

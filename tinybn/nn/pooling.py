@@ -4,6 +4,7 @@ from typing import Any
 
 from tinybn import functional as F
 from tinybn._tensor import Tensor
+from tinybn.functional.pooling import window
 from tinybn.nn.module import Module
 
 
@@ -18,6 +19,7 @@ class MaxPool2d(Module):
     """
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1) -> None:
+        window("MaxPool2d", kernel_size, stride, padding, dilation)  # refuses what cannot be
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.dilation = padding, dilation
 
@@ -43,15 +45,22 @@ class AvgPool2d(Module):
         kernel_size: Any,
         stride: Any = None,
         padding: Any = 0,
+        *,
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
+        window("AvgPool2d", kernel_size, stride, padding)  # refuses what cannot be
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
 
     def forward(self, input: Any) -> Tensor:
         return F.avg_pool2d(
-            input, self.kernel_size, self.stride, self.padding, self.count_include_pad, self.divisor_override
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            count_include_pad=self.count_include_pad,
+            divisor_override=self.divisor_override,
         )
 
     def extra_repr(self) -> str:

@@ -14,9 +14,13 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self.base_lrs = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
         self.last_epoch = 0
         self._set()
+
+    @property
+    def base_lrs(self) -> list[float]:
+        """The rates that the groups started from; a group that was added later starts from the one it had then."""
+        return [group.setdefault("initial_lr", group["lr"]) for group in self.optimizer.param_groups]
 
     def rate(self, initial: float, step: int) -> float:
         raise NotImplementedError
@@ -31,10 +35,12 @@ class LRScheduler:
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"base_lrs": list(self.base_lrs), "last_epoch": self.last_epoch}
+        return {"base_lrs": self.base_lrs, "last_epoch": self.last_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.base_lrs, self.last_epoch = list(state_dict["base_lrs"]), state_dict["last_epoch"]
+        self.last_epoch = state_dict["last_epoch"]
+        for group, initial in zip(self.optimizer.param_groups, state_dict["base_lrs"], strict=True):
+            group["initial_lr"] = initial
         self._set()
 
     def _set(self) -> None:

@@ -1,6 +1,6 @@
 """What optimizers share: parameter groups, state, and checks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from tinybn._tensor import Tensor
 from tinybn._typing import Array
 from tinybn.errors import ShapeError
+from tinybn.grad_mode import enable_grad
 
 
 class Optimizer:
@@ -54,7 +55,9 @@ class Optimizer:
                 raise ValueError(f"{type(self).__name__}: a parameter of shape {p.shape} was given twice")
             known.add(id(p))
         self._check(options)
-        self.param_groups.append({**options, "params": params})
+        # A NumPy scalar among the options would make float64 of float32 arrays.
+        numbers = {name: value.item() for name, value in options.items() if isinstance(value, np.generic)}
+        self.param_groups.append({**options, **numbers, "params": params})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients, or set them to zero."""
@@ -65,14 +68,29 @@ class Optimizer:
                 elif p.grad is not None:
                     p.grad.data.fill(0)
 
-    def step(self) -> None:
-        """Move every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss and its gradients first; what it returns is returned.
+
+        Raises:
+            TypeError, ShapeError: a ``grad`` that is no Tensor of its parameter's shape. Nothing has moved then.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                self._check_gradient(p)
         position = 0
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
                     self._update(p.data, p.grad.data, self.state.setdefault(position, {}), group)
                 position += 1
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """State and options, with parameters as numbers, in PyTorch's form. Arrays are copies."""
@@ -117,6 +135,14 @@ class Optimizer:
         self.state = state
         for own, group in zip(self.param_groups, groups, strict=True):
             own.update({name: value for name, value in group.items() if name != "params"})
+
+    def _check_gradient(self, p: Tensor) -> None:
+        if p.grad is None:
+            return
+        if not isinstance(p.grad, Tensor):
+            raise TypeError(f"{type(self).__name__}: a grad is a {type(p.grad).__name__}; expected a Tensor")
+        if p.grad.shape != p.shape:
+            raise ShapeError(f"{type(self).__name__}: a grad has shape {p.grad.shape}; its parameter has {p.shape}")
 
     def _check_names(self, group: dict[str, Any]) -> None:
         expected = {*self.defaults, "params"}

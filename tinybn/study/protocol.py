@@ -104,6 +104,7 @@ def steps_per_run(data: TrainTest, settings: Settings) -> int:
     return len(split(data, settings)[0]) // settings.batch_size * settings.epochs
 
 
+@np.errstate(all="ignore")  # a run that diverges overflows: a result, and no reason for a warning
 def run_arm(
     data: TrainTest, settings: Settings, placement: str, seed: int, after_step: Callable[[], Any] = lambda: None
 ) -> Run:
