@@ -21,8 +21,8 @@ import numpy as np
 from tinybn._typing import Array, Op, Shape
 from tinybn.ops._call import call
 
-# Bytes of columns made at a time. A step of the CNN of the examples (batch 64) takes 36 ms on one core with anything
-# from 512 KB to 2 MB, and 41 with all at once; two cores want few products: 33 ms with 512 KB, 29 with 2 MB.
+# Bytes of columns made at a time. A step of the CNN of tools/cnn_step.py (batch 64) takes 35 to 36 ms on one core with
+# 512 KB to 2 MB, and 38 with all at once; two cores want few products: 30 ms with 512 KB, 27 with 2 MB.
 COLUMN_BYTES = 2 << 20
 
 
