@@ -3,8 +3,8 @@
 A training step makes the same arrays as the step before. Without this the CNN of `tools/cnn_step.py` takes 6,700 page
 faults a step, which is 13 of its 49 ms (batch 64, one core). ``import tinybn`` turns it on for the thread that imports;
 other threads call `enable` if they want it. It serves every NumPy array of 32 KB or more, whoever makes it: NumPy asks
-its allocator, and this is one. Where the kernels are not compiled, NumPy's own allocator stays and the functions here do
-nothing.
+its allocator, and this is one. Where the kernels are not compiled, NumPy's own allocator stays, and the functions here
+do nothing.
 """
 
 import sys
