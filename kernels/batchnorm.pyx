@@ -9,6 +9,8 @@ layouts that cover every BatchNorm: ``_ncs`` takes contiguous (N, C, S), ``_mc``
     dx = weight·rstd·dy                                    statistics that are given
     dweight = Σ dy·x̂      dbias = Σ dy
 
+One thread goes around OpenMP: a parallel region of one costs 0.8 µs, a fifth of the smallest call.
+
 Outputs come first, then inputs, statistics, sizes. mean, var, dweight and dbias are double whatever the data's dtype.
 Nothing is checked or allocated: shapes must agree, no size may be 0, outputs must not overlap inputs.
 

@@ -120,16 +120,19 @@ def _backward(
 
 
 def max_pool2d(
-    x: Array, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int]
+    x: Array,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
 ) -> tuple[Array, Array]:
-    """The largest value of each window of x (N, C, H, W), and where it stood, h·W + w as int32: both (N, C, P, Q).
+    """The largest value of each window of x (N, C, H, W), and where it stood, h·W + w as int32: both (N, C, *size).
 
     NaN is larger than everything, the first of equal values wins, and a window on padding alone gives −inf and −1.
     """
     x, order = layout.prepared("max_pool2d", x)
-    sizes = zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
-    p, q = ((n + 2 * pad - dil * (k - 1) - 1) // step + 1 for n, k, step, pad, dil in sizes)
-    y, index = (layout.make(np.empty, order, (*x.shape[:2], p, q), dtype) for dtype in (x.dtype, np.int32))
+    y, index = (layout.make(np.empty, order, (*x.shape[:2], *size), dtype) for dtype in (x.dtype, np.int32))
     if y.size:
         planes = [_planes(a, order) for a in (y, index, x)]
         _chosen["max_pool2d"](*planes, *kernel, *stride, *padding, *dilation, _threads(x, THREADED_POOLING_SIZE))
@@ -138,7 +141,8 @@ def max_pool2d(
 
 def scatter_plane(y: Array, index: Array, size: tuple[int, int]) -> Array:
     """Zeros (N, C, H, W), with each value of y (N, C, P, Q) added at the position h·W + w that index gives for it."""
-    index, order = (index, "mc") if layout.channels_last(index).flags.c_contiguous else (index, "ncs")
+    order = "mc" if layout.channels_last(index).flags.c_contiguous else "ncs"
+    index = index if order == "mc" else np.ascontiguousarray(index)
     y = layout.like(np.empty_like(index, dtype=y.dtype), y, "scatter_plane")
     x = layout.make(np.zeros, order, (*y.shape[:2], *size), y.dtype)
     if x.size and y.size:

@@ -16,8 +16,9 @@ def max_pool2d(x: Array, kernel: tuple[int, int], geometry: Geometry) -> Op:
 
     By-product: where each maximum stood, h·W + w.
     """
-    out, index = kernels.max_pool2d(x, kernel, geometry.stride, geometry.padding, geometry.dilation)
     size = x.shape[2:]
+    windows = geometry.output_size(size, kernel)
+    out, index = kernels.max_pool2d(x, windows, kernel, geometry.stride, geometry.padding, geometry.dilation)
 
     def backward(dy: Any) -> tuple[Any, ...]:
         return (call(scatter_plane, dy, index, size),)
