@@ -68,7 +68,9 @@ def test_200_steps_of_the_mlp_reach_90_percent(images):
 
 @pytest.mark.slow
 def test_the_mlp_reaches_97_8_percent_in_5_epochs(images):
-    accuracies = [trained_accuracy(images, mlp, batch_size=128, epochs=5, seed=seed) for seed in range(3)]
+    # Six seeds: one has a standard deviation of 0.13 point around 97.92, and the last bits of a product of another
+    # BLAS are as good as another seed.
+    accuracies = [trained_accuracy(images, mlp, batch_size=128, epochs=5, seed=seed) for seed in range(6)]
     assert np.mean(accuracies) >= 0.978, accuracies
 
 
