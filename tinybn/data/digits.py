@@ -15,10 +15,9 @@ def digits() -> TrainTest:
     Each pixel counts the ink in a 4×4 block of a 32×32 bitmap: 0 … 16, which is the ``scale`` of the datasets.
 
     The split is the order of the source: the first 1,437 images train, the last 360 test. Thirteen people wrote the
-    digits, and the source keeps the images of one person mostly together (the nearest neighbour of an image stands
-    within 140 places of it for 59 % of them, where 16 % would be chance) but does not name the writers. So the test
+    digits, and the source keeps the images of one person mostly together but does not name the writers. So the test
     holds mostly people whose writing the model has not seen, as in MNIST, though one or two may be in both parts. A
-    shuffled split is a much easier test: a small perceptron gets 97 to 98 % right there, and 90 to 92 % here.
+    shuffled split would be an easier test.
 
     Returns:
         ``train`` and ``test``, a ``Dataset`` each: uint8 images (N, 8, 8), uint8 labels (N,), scale 16.

@@ -52,20 +52,21 @@ def cross_entropy(
         classes_last = logits if logits.ndim == 1 else logits.permute(0, *range(2, logits.ndim), 1)
         logits = classes_last.reshape(labels.size, classes_last.shape[-1])
     labels, counted = labels.reshape(-1), counted.reshape(-1)
-    class_weights = _class_weights(logits, weight)
     losses = apply(ops.softmax_cross_entropy, logits, labels)
-    plain = weight is None and bool(counted.all())
-    row_weights = class_weights[labels] * counted
-    if not plain:
-        losses = losses * row_weights
-    if label_smoothing:
-        even = -(apply(ops.log_softmax, logits) * class_weights).mean(-1) * counted.astype(logits.dtype)
-        losses = (1 - label_smoothing) * losses + label_smoothing * even
+    even = -apply(ops.log_softmax, logits) if label_smoothing else None
+    total: float | None = None  # of the weights, where they are not all 1
+    if weight is not None or not counted.all():
+        class_weights = _class_weights(logits, weight)
+        row_weights = class_weights[labels] * counted
+        losses, total = losses * row_weights, float(row_weights.sum())
+        even = None if even is None else even * (class_weights * counted[:, None])
+    if even is not None:
+        losses = (1 - label_smoothing) * losses + label_smoothing * even.mean(-1)
     if reduction == "none":
         return losses if losses.shape == shape else losses.reshape(shape)
     if reduction == "sum":
         return losses.sum()
-    return losses.mean() if plain else losses.sum() / float(row_weights.sum())
+    return losses.mean() if total is None else losses.sum() / total
 
 
 def _class_weights(logits: Tensor, weight: Any) -> Array:

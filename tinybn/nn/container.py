@@ -19,9 +19,9 @@ class Sequential(Module):
 
     def __init__(self, *modules: Module | dict[str, Module]) -> None:
         if len(modules) == 1 and isinstance(modules[0], dict):
-            named = modules[0]
+            named: dict[str, Any] = modules[0]
         else:
-            named = {str(i): module for i, module in enumerate(modules)}  # type: ignore[misc]
+            named = {str(i): module for i, module in enumerate(modules)}
         for name, module in named.items():
             self._put(name, module)
 

@@ -146,29 +146,21 @@ def relu(x: Array) -> Op:
 
 def maximum(x: Array, y: Array) -> Op:
     """The larger of the two; NaN comes through. At a tie each gets half of the gradient, as in PyTorch."""
-    out = np.maximum(x, y)
-    share = _share(x, y, out)
-
-    def backward(dy: Any) -> tuple[Any, ...]:
-        return lambda: dy * share, lambda: dy * (1 - share)
-
-    return out, backward, ()
+    return _extreme(x, y, np.maximum(x, y))
 
 
 def minimum(x: Array, y: Array) -> Op:
     """The smaller of the two, by the rules of `maximum`."""
-    out = np.minimum(x, y)
-    share = _share(x, y, out)
+    return _extreme(x, y, np.minimum(x, y))
+
+
+def _extreme(x: Array, y: Array, out: Array) -> Op:
+    share = np.where(x == y, 0.5, x == out).astype(np.result_type(out))  # of the gradient, for x
 
     def backward(dy: Any) -> tuple[Any, ...]:
         return lambda: dy * share, lambda: dy * (1 - share)
 
     return out, backward, ()
-
-
-def _share(x: Array, y: Array, out: Array) -> Array:
-    """The part of the gradient that goes to x: 1, 0, or ½ at a tie."""
-    return np.where(x == y, 0.5, x == out).astype(np.result_type(out))
 
 
 def where(condition: Array, x: Array, y: Array) -> Op:

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from tinybn import functional as F
 from tinybn import nn, optim
 from tinybn.data import DataLoader, Dataset, TrainTest
 from tinybn.study.arms import ACTIVATIONS, NETS, PLACEMENTS, build, parse_placement
-from tinybn.train import evaluate
+from tinybn.train import evaluate, train_step
 
 TARGETS = (0.95, 0.97)
 CURVE_IMAGES = 5_000  # of the validation part: ±0.3 point at 95 %, for half of the time
@@ -125,13 +124,10 @@ def run_arm(
     next_checkpoint = next(checkpoints)
     for inputs, targets in (batch for _ in range(settings.epochs) for batch in loader):
         began = time.perf_counter()
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(inputs), targets)
-        loss.backward()
-        optimizer.step()
+        loss = train_step(model, inputs, targets, optimizer)
         times.append(time.perf_counter() - began)
         after_step()
-        diverged = diverged or not np.isfinite(loss.item())
+        diverged = diverged or not np.isfinite(loss)
         if len(times) == next_checkpoint:
             curve.append((len(times), _accuracy(model.eval(), curve_images, EVALUATION_BATCH)))
             next_checkpoint = next(checkpoints, 0)

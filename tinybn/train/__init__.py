@@ -1,5 +1,5 @@
 """Training and evaluation loops."""
 
-from tinybn.train.loop import Evaluation, evaluate, fit
+from tinybn.train.loop import Evaluation, evaluate, fit, train_step
 
-__all__ = ["Evaluation", "evaluate", "fit"]
+__all__ = ["Evaluation", "evaluate", "fit", "train_step"]

@@ -50,18 +50,35 @@ def fit(
     model.train()
     losses = []
     for inputs, targets in batches:
-        optimizer.zero_grad()
-        value = loss(model(inputs), targets)
-        value.backward()
-        optimizer.step()
+        losses.append(train_step(model, inputs, targets, optimizer, loss))
         if schedule is not None:
             schedule.step()
-        losses.append(value.item())
         if after_step is not None:
             after_step(losses[-1])
     if not losses:
         raise ValueError("fit: got no batches; a loader with drop_last has none when the data are fewer than a batch")
     return float(np.mean(losses))
+
+
+def train_step(
+    model: Module,
+    inputs: Any,
+    targets: Any,
+    optimizer: Optimizer,
+    loss: Callable[[Any, Any], Any] = F.cross_entropy,
+) -> float:
+    """Forward, backward and a step of the optimizer on one batch; returns the loss before the step.
+
+    >>> import tinybn as tb
+    >>> model = tb.nn.Linear(2, 2)
+    >>> train_step(model, tb.ones(4, 2), [0, 1, 0, 1], tb.optim.SGD(model.parameters(), lr=0.1)) > 0
+    True
+    """
+    optimizer.zero_grad()
+    value = loss(model(inputs), targets)
+    value.backward()
+    optimizer.step()
+    return float(value.item())
 
 
 def evaluate(model: Module, batches: Batches) -> Evaluation:
