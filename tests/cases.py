@@ -108,6 +108,10 @@ def integers(low: int, high: int, shape: tuple[int, ...], dtype: Any = np.int64)
 UNARY = [  # op, PyTorch's function, inputs, what they avoid
     (ops.absolute, lambda torch, x: x.abs(), distinct, "0"),
     (ops.exp, lambda torch, x: x.exp(), normal, ""),
+    (ops.expm1, lambda torch, x: x.expm1(), normal, ""),
+    (ops.sin, lambda torch, x: x.sin(), normal, ""),
+    (ops.cos, lambda torch, x: x.cos(), normal, ""),
+    (ops.log1p, lambda torch, x: x.log1p(), positive, "numbers up to -1"),
     (ops.log, lambda torch, x: x.log(), positive, "numbers up to 0"),
     (ops.negative, lambda torch, x: -x, normal, ""),
     (ops.relu, lambda torch, x: x.relu(), distinct, "0"),
@@ -124,6 +128,7 @@ BINARY = [
     (ops.multiply, lambda torch, x, y: x * y, normal, ""),
     (ops.divide, lambda torch, x, y: x / y, positive, "a divisor of 0"),
     (ops.power, lambda torch, x, y: x**y, positive, "a base up to 0"),
+    (ops.logaddexp, lambda torch, x, y: torch.logaddexp(x, y), normal, ""),
     (ops.maximum, lambda torch, x, y: torch.maximum(x, y), distinct, "x = y"),
     (ops.minimum, lambda torch, x, y: torch.minimum(x, y), distinct, "x = y"),
 ]
@@ -152,6 +157,15 @@ def elementwise() -> Iterator[Case]:
     for exponent in (3, 1, 0, -1, 0.5):
         yield Case(
             f"to the {exponent}", ops.power, positive((2, 3), exponent), lambda torch, x, y: x**y, avoid="a base of 0"
+        )
+    for ufunc in (np.floor, np.ceil, np.sign, np.rint):
+        yield Case(
+            ufunc.__name__,
+            ops.piecewise_constant,
+            distinct((2, 3)),
+            lambda torch, x, ufunc: getattr(torch, {"rint": "round"}.get(ufunc.__name__, ufunc.__name__))(x),
+            (ufunc,),
+            avoid="where it jumps",
         )
     for name, condition, x, y in [
         ("same", (2, 3), (2, 3), (2, 3)),
@@ -214,6 +228,11 @@ def reductions() -> Iterator[Case]:
         if build is normal:
             yield Case("of nothing", op, build((0, 3)), over(name), (None, False))
             yield Case("of nothing, by column", op, build((0, 3)), over(name), (0, True))
+
+
+def cumulative() -> Iterator[Case]:
+    for shape, axis in [((3,), 0), ((2, 3, 4), 1), ((2, 3), -1), ((0, 3), 1)]:
+        yield Case(f"{shape} along {axis}", ops.cumsum, normal(shape), lambda torch, x, axis: x.cumsum(axis), (axis,))
 
 
 def shapes() -> Iterator[Case]:
@@ -477,6 +496,7 @@ CASES = [
     for part in (
         elementwise,
         reductions,
+        cumulative,
         shapes,
         indexing,
         matrices,

@@ -7,25 +7,20 @@
 >>> tb.optim.SGD(model.parameters(), lr=0.1).step()
 """
 
+# ruff: noqa: F401, F403  # what a room of tinybn.functional offers is its __all__
+
 from tinybn import data, errors, functional, kernels, memory, nn, ops, optim, train
-from tinybn._tensor import Tensor, as_tensor, from_numpy, matmul, tensor
+from tinybn._tensor import Tensor, as_tensor, from_numpy, tensor
 from tinybn.autograd import grad
-from tinybn.functional.arithmetic import clamp, maximum, minimum, where
-from tinybn.functional.creation import (
-    arange,
-    eye,
-    full,
-    full_like,
-    linspace,
-    ones,
-    ones_like,
-    rand,
-    randint,
-    randn,
-    zeros,
-    zeros_like,
-)
-from tinybn.functional.shape import cat, stack
+from tinybn.functional.activation import *
+from tinybn.functional.comparison import *
+from tinybn.functional.creation import *
+from tinybn.functional.elementwise import *
+from tinybn.functional.index import *
+from tinybn.functional.linalg import *
+from tinybn.functional.reduction import *
+from tinybn.functional.shape import *
+from tinybn.functional.sorting import *
 from tinybn.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from tinybn.random import default_generator, manual_seed
 from tinybn.threads import get_num_threads, set_num_threads
@@ -34,46 +29,4 @@ __version__ = "0.1.0"
 
 memory.enable()
 
-__all__ = [
-    "Tensor",
-    "arange",
-    "as_tensor",
-    "cat",
-    "clamp",
-    "data",
-    "default_generator",
-    "enable_grad",
-    "errors",
-    "eye",
-    "from_numpy",
-    "full",
-    "full_like",
-    "functional",
-    "get_num_threads",
-    "grad",
-    "is_grad_enabled",
-    "kernels",
-    "linspace",
-    "manual_seed",
-    "matmul",
-    "maximum",
-    "memory",
-    "minimum",
-    "nn",
-    "no_grad",
-    "ones",
-    "ones_like",
-    "ops",
-    "optim",
-    "rand",
-    "randint",
-    "randn",
-    "set_grad_enabled",
-    "set_num_threads",
-    "stack",
-    "tensor",
-    "train",
-    "where",
-    "zeros",
-    "zeros_like",
-]
+__all__ = [name for name in globals() if name[0] != "_"]

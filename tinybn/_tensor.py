@@ -1,13 +1,13 @@
 """Tensor: an array, its gradient, and the operators and methods that apply ops to it."""
 
 import builtins
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from tinybn import autograd, ops
-from tinybn._typing import Array, Axis, DTypeLike, Op, Shape
+from tinybn._typing import Array, DTypeLike, Op
 from tinybn.autograd import Node, Variable, apply
 from tinybn.errors import DTypeError, GraphError, ShapeError
 
@@ -149,10 +149,6 @@ class Tensor(Variable):
         self.requires_grad = requires_grad
         return self
 
-    def clone(self) -> "Tensor":
-        """A copy that gradients flow through."""
-        return apply(ops.cast, self, self.data.dtype)
-
     def to(self, dtype: DTypeLike) -> "Tensor":
         """In another dtype; itself if it has that dtype already. What is not a float leaves the graph."""
         dtype = np.dtype(dtype)
@@ -203,10 +199,10 @@ class Tensor(Variable):
         return apply(ops.absolute, self)
 
     def __matmul__(self, other: Any) -> "Tensor":
-        return matmul(self, other)
+        return self.matmul(other)
 
     def __rmatmul__(self, other: Any) -> "Tensor":
-        return matmul(other, self)
+        return as_tensor(other).matmul(self)
 
     # --- comparisons: recorded nowhere --------------------------------------------------------------------------
 
@@ -237,118 +233,28 @@ class Tensor(Variable):
     def __invert__(self) -> "Tensor":
         return Tensor(np.asarray(np.invert(self.data)))
 
-    def any(self, dim: Axis = None, keepdim: bool = False) -> "Tensor":
-        return Tensor(np.asarray(np.any(self.data, axis=_axes(self, dim), keepdims=keepdim)))
-
-    def all(self, dim: Axis = None, keepdim: bool = False) -> "Tensor":
-        return Tensor(np.asarray(np.all(self.data, axis=_axes(self, dim), keepdims=keepdim)))
-
-    def argmax(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
-        return Tensor(np.asarray(np.argmax(self.data, axis=_one_axis("argmax", self, dim), keepdims=keepdim)))
-
-    def argmin(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
-        return Tensor(np.asarray(np.argmin(self.data, axis=_one_axis("argmin", self, dim), keepdims=keepdim)))
-
-    # --- reductions. NumPy's names of the options, axis and keepdims, are taken too, as in PyTorch ---------------
-
-    def sum(self, dim: Axis = None, keepdim: bool = False, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return apply(ops.sum, self, _axes(self, dim, axis), keepdim or keepdims)
-
-    def mean(self, dim: Axis = None, keepdim: bool = False, *, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        check_floating("mean", self)
-        return apply(ops.mean, self, _axes(self, dim, axis), keepdim or keepdims)
-
-    def amax(self, dim: Axis = None, keepdim: bool = False) -> "Tensor":
-        """The largest value over axes; equal ones share the gradient."""
-        return apply(ops.amax, self, _axes(self, dim), keepdim)
-
-    def amin(self, dim: Axis = None, keepdim: bool = False) -> "Tensor":
-        """The smallest value over axes; equal ones share the gradient."""
-        return apply(ops.amin, self, _axes(self, dim), keepdim)
-
-    # --- elementwise --------------------------------------------------------------------------------------------
-
-    def exp(self) -> "Tensor":
-        return apply(ops.exp, _as_float(self))
-
-    def log(self) -> "Tensor":
-        return apply(ops.log, _as_float(self))
-
-    def sqrt(self) -> "Tensor":
-        return apply(ops.sqrt, _as_float(self))
-
-    def tanh(self) -> "Tensor":
-        return apply(ops.tanh, _as_float(self))
-
-    def sigmoid(self) -> "Tensor":
-        return apply(ops.sigmoid, _as_float(self))
-
-    def relu(self) -> "Tensor":
-        return apply(ops.relu, self)
-
-    # --- shape --------------------------------------------------------------------------------------------------
-
-    def reshape(self, *shape: Any) -> "Tensor":
-        return apply(ops.reshape, self, flat_sizes(shape))
-
-    def permute(self, *dims: Any) -> "Tensor":
-        """The axes in another order."""
-        return apply(ops.transpose, self, flat_sizes(dims))
-
-    def transpose(self, dim0: int, dim1: int) -> "Tensor":
-        """Two axes exchanged."""
-        axes = list(range(self.ndim))
-        dim0, dim1 = axis_of("transpose", self, dim0), axis_of("transpose", self, dim1)
-        axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
-        return self.permute(axes)
+    # --- views ---------------------------------------------------------------------------------------------------
 
     @property
     def T(self) -> "Tensor":
-        return self.permute(range(self.ndim)[::-1])
+        """The axes in reverse order."""
+        return apply(ops.transpose, self, tuple(range(self.ndim)[::-1]))
 
     @property
     def mT(self) -> "Tensor":
         """The last two axes exchanged."""
-        return self.transpose(-2, -1)
-
-    def flip(self, *dims: Any) -> "Tensor":
-        """The order along some axes reversed."""
-        return apply(ops.flip, self, tuple(axis_of("flip", self, d) for d in flat_sizes(dims)))
-
-    def expand(self, *shape: Any) -> "Tensor":
-        """Broadcast to a shape; −1 leaves an axis as it is."""
-        sizes = flat_sizes(shape)
-        front = len(sizes) - self.ndim
-        if -1 in sizes[: max(0, front)]:
-            raise ShapeError(f"expand: -1 stands for an axis that shape {self.shape} does not have, in {sizes}")
-        sizes = tuple(self.shape[i - front] if n == -1 else n for i, n in enumerate(sizes))
-        return apply(ops.broadcast_to, self, sizes)
+        if self.ndim < 2:
+            raise ShapeError(f"mT: expected two axes or more, got shape {self.shape}")
+        return apply(ops.transpose, self, (*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
 
     def __getitem__(self, index: Any) -> "Tensor":
         parts = index if isinstance(index, tuple) else (index,)
         plain = tuple(p.data if isinstance(p, Tensor) else p for p in parts)
         return apply(ops.getitem, self, plain if isinstance(index, tuple) else plain[0])
 
-    def contiguous(self) -> "Tensor":
-        """In row-major order: itself, or a copy."""
-        return self if self.data.flags.c_contiguous else apply(ops.contiguous, self)
+    if TYPE_CHECKING:  # all other methods are the functions of tinybn.functional, which gives them to this class
 
-    if TYPE_CHECKING:  # compositions: tinybn.functional gives them to the class from its table
-        abs: Callable[..., "Tensor"]
-        clamp: Callable[..., "Tensor"]
-        flatten: Callable[..., "Tensor"]
-        log_softmax: Callable[..., "Tensor"]
-        matmul: Callable[..., "Tensor"]
-        max: Callable[..., Any]
-        min: Callable[..., Any]
-        pow: Callable[..., "Tensor"]
-        softmax: Callable[..., "Tensor"]
-        square: Callable[..., "Tensor"]
-        squeeze: Callable[..., "Tensor"]
-        std: Callable[..., "Tensor"]
-        unsqueeze: Callable[..., "Tensor"]
-        var: Callable[..., "Tensor"]
-        view: Callable[..., "Tensor"]
+        def __getattr__(self, name: str) -> Any: ...
 
 
 Variable.result = Tensor
@@ -399,29 +305,6 @@ def as_tensor(data: Any, dtype: DTypeLike = None) -> Tensor:
     return tensor(data, dtype)
 
 
-def matmul(x: Any, y: Any) -> Tensor:
-    """The matrix product, with PyTorch's rules for vectors and for axes in front.
-
-    >>> import tinybn as tb
-    >>> tb.matmul(tb.ones(2, 3), tb.ones(3)).shape
-    (2,)
-    """
-    x, y = as_tensor(x), as_tensor(y)
-    if x.dtype != y.dtype:
-        raise DTypeError(f"matmul: expected two tensors of one dtype, got {x.dtype} and {y.dtype}; cast one with .to()")
-    if not x.ndim or not y.ndim:
-        raise ShapeError(
-            f"matmul: expected at least one axis each, got shapes {x.shape} and {y.shape}; use * for scalars"
-        )
-    left = x.reshape(1, -1) if x.ndim == 1 else x
-    right = y.reshape(-1, 1) if y.ndim == 1 else y
-    if left.shape[-1] != right.shape[-2]:
-        raise ShapeError(f"matmul: the inner sizes of {x.shape} and {y.shape} differ")
-    product: Tensor = apply(ops.matmul, left, right)
-    shape = product.shape[:-2] + left.shape[-2:-1] * (x.ndim > 1) + right.shape[-1:] * (y.ndim > 1)
-    return product if shape == product.shape else product.reshape(shape)
-
-
 def _leaf(array: Array, requires_grad: bool) -> Tensor:
     if array.dtype.kind not in _KINDS:
         raise DTypeError(f"tensor: expected numbers or bools, got an array of dtype {array.dtype}")
@@ -457,7 +340,7 @@ def promoted(x: Tensor, y: Any) -> tuple[Tensor, Any]:
     """
     if isinstance(y, bool | int | float | np.generic):
         scalar = y.item() if isinstance(y, np.generic) else y
-        return (_as_float(x) if isinstance(scalar, float) else x), scalar
+        return (as_float(x) if isinstance(scalar, float) else x), scalar
     y = as_tensor(y)
     dtype = common_dtype(x, y)
     return x.to(dtype), y.to(dtype)
@@ -472,19 +355,13 @@ def common_dtype(x: Tensor, y: Tensor) -> np.dtype[Any]:
     return a.dtype if rank_a > rank_b else b.dtype
 
 
-def _as_float(x: Tensor) -> Tensor:
+def as_float(x: Tensor) -> Tensor:
     return x if x.data.dtype.kind == "f" else x.to(np.float32)
-
-
-def check_floating(name: str, x: Tensor) -> None:
-    """Refuse a tensor that is not floating, by the name of the function that got it."""
-    if x.data.dtype.kind != "f":
-        raise DTypeError(f"{name}: expected a floating tensor, got {x.data.dtype}; use .float() first")
 
 
 def _for_division(x: Tensor, y: Any) -> Tensor:
     """Two that are not floats are divided in float32; promotion makes x the float that y is."""
-    return x if getattr(y, "dtype", np.dtype(bool)).kind == "f" else _as_float(x)
+    return x if getattr(y, "dtype", np.dtype(bool)).kind == "f" else as_float(x)
 
 
 def _compared(ufunc: np.ufunc, x: Tensor, other: Any) -> Any:
@@ -493,36 +370,3 @@ def _compared(ufunc: np.ufunc, x: Tensor, other: Any) -> Any:
     elif not isinstance(other, _OPERANDS):
         return NotImplemented
     return Tensor(np.asarray(ufunc(x.data, other.item() if isinstance(other, np.generic) else other)))
-
-
-def axis_of(name: str, x: Tensor, dim: int) -> int:
-    """An axis counted from the front, where a 0-d tensor counts as having one.
-
-    Raises:
-        IndexError: there is no such axis.
-    """
-    count = max(1, x.ndim)
-    if not -count <= dim < count:
-        raise IndexError(f"{name}: axis {dim} is out of range for a tensor of shape {x.shape}")
-    return dim % count
-
-
-def _one_axis(name: str, x: Tensor, dim: int | None) -> int | None:
-    axis = None if dim is None else axis_of(name, x, dim)
-    return axis if x.ndim else None
-
-
-def _axes(x: Tensor, dim: Axis, axis: Axis = None) -> Axis:
-    """What NumPy takes for an axis or several; none, or no axes to choose from, means all."""
-    dim = axis if dim is None else dim
-    if dim is None:
-        return None
-    axes = tuple(axis_of("reduction", x, d) for d in ((dim,) if isinstance(dim, int) else dim))
-    return axes if axes and x.ndim else None
-
-
-def flat_sizes(sizes: Sequence[Any]) -> Shape:
-    """f(2, 3) and f((2, 3)) alike."""
-    if len(sizes) == 1 and not isinstance(sizes[0], int | np.integer):
-        return tuple(int(n) for n in sizes[0])
-    return tuple(int(n) for n in sizes)

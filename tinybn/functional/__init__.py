@@ -1,94 +1,35 @@
-"""Functions on Tensors, under the names and with the arguments of ``torch.nn.functional``.
+"""Functions on Tensors, under the names and with the arguments of ``torch`` and ``torch.nn.functional``.
 
-Tensors, arrays and lists are taken alike. What is composed of ops also becomes a method of Tensor, by the table at the
-end of this file.
+Tensors, arrays and lists are taken alike. Each subject has a room of its own, a file. What stands in one of
+``TENSOR_ROOMS`` is also a function of ``tinybn`` itself, and a method of Tensor if its first parameter is ``input``.
 """
+# ruff: noqa: F403  # what a room offers is its __all__
 
-from tinybn._tensor import Tensor, matmul
-from tinybn.functional.activation import log_softmax, relu, sigmoid, softmax, tanh
-from tinybn.functional.arithmetic import clamp, max, maximum, min, minimum, square, std, var, where
-from tinybn.functional.conv import conv2d
-from tinybn.functional.creation import (
-    arange,
-    eye,
-    full,
-    full_like,
-    linspace,
-    ones,
-    ones_like,
-    rand,
-    randint,
-    randn,
-    zeros,
-    zeros_like,
-)
-from tinybn.functional.dropout import dropout
-from tinybn.functional.linear import linear
-from tinybn.functional.loss import cross_entropy
-from tinybn.functional.normalization import batch_norm
-from tinybn.functional.pooling import avg_pool2d, max_pool2d
-from tinybn.functional.shape import cat, flatten, squeeze, stack, unsqueeze, view
+from tinybn._tensor import Tensor
+from tinybn.functional import activation, comparison, elementwise, index, linalg, reduction, shape, sorting
+from tinybn.functional.activation import *
+from tinybn.functional.comparison import *
+from tinybn.functional.conv import *
+from tinybn.functional.creation import *
+from tinybn.functional.dropout import *
+from tinybn.functional.elementwise import *
+from tinybn.functional.index import *
+from tinybn.functional.linalg import *
+from tinybn.functional.linear import *
+from tinybn.functional.loss import *
+from tinybn.functional.normalization import *
+from tinybn.functional.padding import *
+from tinybn.functional.pooling import *
+from tinybn.functional.reduction import *
+from tinybn.functional.shape import *
+from tinybn.functional.sorting import *
 
-__all__ = [
-    "arange",
-    "avg_pool2d",
-    "batch_norm",
-    "cat",
-    "clamp",
-    "conv2d",
-    "cross_entropy",
-    "dropout",
-    "eye",
-    "flatten",
-    "full",
-    "full_like",
-    "linear",
-    "linspace",
-    "log_softmax",
-    "matmul",
-    "max",
-    "max_pool2d",
-    "maximum",
-    "min",
-    "minimum",
-    "ones",
-    "ones_like",
-    "rand",
-    "randint",
-    "randn",
-    "relu",
-    "sigmoid",
-    "softmax",
-    "square",
-    "squeeze",
-    "stack",
-    "std",
-    "tanh",
-    "unsqueeze",
-    "var",
-    "view",
-    "where",
-    "zeros",
-    "zeros_like",
-]
+TENSOR_ROOMS = (shape, elementwise, comparison, reduction, index, sorting, linalg, activation)
 
-_METHODS = {
-    "abs": Tensor.__abs__,
-    "clamp": clamp,
-    "flatten": flatten,
-    "log_softmax": log_softmax,
-    "matmul": matmul,
-    "max": max,
-    "min": min,
-    "pow": Tensor.__pow__,
-    "softmax": softmax,
-    "square": square,
-    "squeeze": squeeze,
-    "std": std,
-    "unsqueeze": unsqueeze,
-    "var": var,
-    "view": view,
-}
+__all__ = [name for name, value in globals().items() if callable(value) and name != "Tensor" and name[0] != "_"]
 
-for _name, _function in _METHODS.items():
-    setattr(Tensor, _name, _function)
+for _room in TENSOR_ROOMS:
+    for _name in _room.__all__:
+        _function = getattr(_room, _name)
+        if _function.__code__.co_varnames[:1] == ("input",):
+            setattr(Tensor, _name, _function)

@@ -3,23 +3,16 @@
 from typing import Any
 
 from tinybn import ops
-from tinybn._tensor import Tensor, as_tensor, axis_of, check_floating
+from tinybn._tensor import Tensor, as_tensor
 from tinybn.autograd import apply
+from tinybn.functional.arguments import axis_of, check_floating
+
+__all__ = ["log_softmax", "relu", "softmax"]
 
 
 def relu(input: Any) -> Tensor:
     """max(x, 0); the gradient at 0 is 0."""
-    return as_tensor(input).relu()
-
-
-def sigmoid(input: Any) -> Tensor:
-    """1/(1 + exp(−x))."""
-    return as_tensor(input).sigmoid()
-
-
-def tanh(input: Any) -> Tensor:
-    """The hyperbolic tangent."""
-    return as_tensor(input).tanh()
+    return apply(ops.relu, as_tensor(input))
 
 
 def softmax(input: Any, dim: int) -> Tensor:

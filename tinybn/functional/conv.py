@@ -8,7 +8,9 @@ from tinybn import ops
 from tinybn._tensor import Tensor, as_tensor
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
-from tinybn.functional.linear import check_dtypes
+from tinybn.functional.arguments import check_dtypes
+
+__all__ = ["conv2d"]
 
 _INTEGERS = (int, np.integer)
 

@@ -5,8 +5,24 @@ from typing import Any
 import numpy as np
 
 from tinybn import random
-from tinybn._tensor import Tensor, as_tensor, flat_sizes, tensor
+from tinybn._tensor import Tensor, as_tensor, tensor
 from tinybn._typing import DTypeLike, Generator
+from tinybn.functional.arguments import flat_sizes
+
+__all__ = [
+    "arange",
+    "eye",
+    "full",
+    "full_like",
+    "linspace",
+    "ones",
+    "ones_like",
+    "rand",
+    "randint",
+    "randn",
+    "zeros",
+    "zeros_like",
+]
 
 FLOAT = np.float32
 

@@ -3,8 +3,11 @@
 from typing import Any
 
 from tinybn import random
-from tinybn._tensor import Tensor, as_tensor, check_floating
+from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Generator
+from tinybn.functional.arguments import check_floating
+
+__all__ = ["dropout"]
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, generator: Generator | None = None) -> Tensor:

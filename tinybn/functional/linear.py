@@ -5,9 +5,11 @@ from typing import Any
 
 from tinybn import ops
 from tinybn._tensor import Tensor, as_tensor
-from tinybn._typing import Array
 from tinybn.autograd import apply
-from tinybn.errors import DTypeError, ShapeError
+from tinybn.errors import ShapeError
+from tinybn.functional.arguments import check_dtypes
+
+__all__ = ["linear"]
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
@@ -41,11 +43,3 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
         return apply(ops.linear, x, weight, bias)
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     return apply(ops.linear, rows, weight, bias).reshape(*x.shape[:-1], len(weight))
-
-
-def check_dtypes(name: str, **tensors: Tensor | Array | None) -> None:
-    """Refuse a mix of dtypes, as PyTorch does for layers."""
-    dtypes = {key: t.dtype for key, t in tensors.items() if t is not None}
-    if len(set(dtypes.values())) > 1:
-        given = ", ".join(f"{key} {dtype}" for key, dtype in dtypes.items())
-        raise DTypeError(f"{name}: expected one dtype, got {given}; cast the input with .to() or the module with .to()")

@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 
 from tinybn import ops
-from tinybn._tensor import Tensor, as_tensor, check_floating
+from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array
 from tinybn.autograd import apply
 from tinybn.errors import DTypeError, ShapeError
+from tinybn.functional.arguments import check_floating
+
+__all__ = ["cross_entropy"]
 
 REDUCTIONS = ("mean", "sum", "none")
 

@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 
 from tinybn import ops
-from tinybn._tensor import Tensor, as_tensor, check_floating
+from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
-from tinybn.functional.linear import check_dtypes
+from tinybn.functional.arguments import check_dtypes, check_floating
+
+__all__ = ["batch_norm"]
 
 
 def batch_norm(

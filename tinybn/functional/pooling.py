@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 
 from tinybn import ops
-from tinybn._tensor import Tensor, as_tensor, check_floating
+from tinybn._tensor import Tensor, as_tensor
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
+from tinybn.functional.arguments import check_floating
 from tinybn.functional.conv import check_output_size, pair
+
+__all__ = ["avg_pool2d", "max_pool2d"]
 
 
 def max_pool2d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1) -> Tensor:

@@ -5,10 +5,73 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinybn import ops
-from tinybn._tensor import Tensor, as_tensor, axis_of, common_dtype
+from tinybn._tensor import Tensor, as_tensor, common_dtype
 from tinybn._typing import Axis
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
+from tinybn.functional.arguments import axis_of, flat_sizes
+
+__all__ = [
+    "cat",
+    "clone",
+    "contiguous",
+    "expand",
+    "flatten",
+    "flip",
+    "permute",
+    "reshape",
+    "squeeze",
+    "stack",
+    "transpose",
+    "unsqueeze",
+    "view",
+]
+
+
+def reshape(input: Any, *shape: Any) -> Tensor:
+    """The same elements in another shape, in row-major order; −1 stands for what is left."""
+    return apply(ops.reshape, as_tensor(input), flat_sizes(shape))
+
+
+def permute(input: Any, *dims: Any) -> Tensor:
+    """The axes in another order."""
+    return apply(ops.transpose, as_tensor(input), flat_sizes(dims))
+
+
+def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
+    """Two axes exchanged."""
+    x = as_tensor(input)
+    axes = list(range(x.ndim))
+    dim0, dim1 = axis_of("transpose", x, dim0), axis_of("transpose", x, dim1)
+    axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
+    return permute(x, axes)
+
+
+def flip(input: Any, *dims: Any) -> Tensor:
+    """The order along some axes reversed."""
+    x = as_tensor(input)
+    return apply(ops.flip, x, tuple(axis_of("flip", x, d) for d in flat_sizes(dims)))
+
+
+def expand(input: Any, *shape: Any) -> Tensor:
+    """Broadcast to a shape; −1 leaves an axis as it is."""
+    x, sizes = as_tensor(input), flat_sizes(shape)
+    front = len(sizes) - x.ndim
+    if -1 in sizes[: max(0, front)]:
+        raise ShapeError(f"expand: -1 stands for an axis that shape {x.shape} does not have, in {sizes}")
+    return apply(ops.broadcast_to, x, tuple(x.shape[i - front] if n == -1 else n for i, n in enumerate(sizes)))
+
+
+def clone(input: Any) -> Tensor:
+    """A copy that gradients flow through."""
+    x = as_tensor(input)
+    return apply(ops.cast, x, x.dtype)
+
+
+def contiguous(input: Any) -> Tensor:
+    """In row-major order: itself, or a copy."""
+    x = as_tensor(input)
+    return x if x.data.flags.c_contiguous else apply(ops.contiguous, x)
 
 
 def view(input: Any, *shape: Any) -> Tensor:

@@ -94,6 +94,26 @@ def log(x: Array) -> Op:
     return out, backward, (x,)
 
 
+def expm1(x: Array) -> Op:
+    """eˣ − 1, exact near 0."""
+    out = np.expm1(x)
+
+    def backward(dy: Any, out: Any) -> tuple[Any, ...]:
+        return (dy * (out + 1),)
+
+    return out, backward, (out,)
+
+
+def log1p(x: Array) -> Op:
+    """log(1 + x), exact near 0."""
+    out = np.log1p(x)
+
+    def backward(dy: Any, x: Any) -> tuple[Any, ...]:
+        return (dy / (x + 1),)
+
+    return out, backward, (x,)
+
+
 def sqrt(x: Array) -> Op:
     with np.errstate(all="ignore"):
         out = np.sqrt(x)
@@ -102,6 +122,24 @@ def sqrt(x: Array) -> Op:
         return (dy / (2 * out),)
 
     return out, backward, (out,)
+
+
+def sin(x: Array) -> Op:
+    out = np.sin(x)
+
+    def backward(dy: Any, x: Any) -> tuple[Any, ...]:
+        return (dy * call(cos, x),)
+
+    return out, backward, (x,)
+
+
+def cos(x: Array) -> Op:
+    out = np.cos(x)
+
+    def backward(dy: Any, x: Any) -> tuple[Any, ...]:
+        return (-dy * call(sin, x),)
+
+    return out, backward, (x,)
 
 
 def absolute(x: Array) -> Op:
@@ -135,13 +173,33 @@ def sigmoid(x: Array) -> Op:
 
 
 def relu(x: Array) -> Op:
-    """max(x, 0), with gradient 0 at 0."""
+    """max(x, 0), with gradient 0 at 0 and dy at NaN."""
     out = np.maximum(x, 0)
 
     def backward(dy: Any, out: Any) -> tuple[Any, ...]:
-        return (dy * (out > 0),)
+        return (dy * ~(out <= 0),)
 
     return out, backward, (out,)
+
+
+def piecewise_constant(x: Array, ufunc: np.ufunc) -> Op:
+    """A function whose derivative is 0 wherever it exists: np.floor, np.sign and their like."""
+    out = ufunc(x)
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return (dy * 0,)
+
+    return out, backward, ()
+
+
+def logaddexp(x: Array, y: Array) -> Op:
+    """log(eˣ + eʸ), without overflow."""
+    out = np.logaddexp(x, y)
+
+    def backward(dy: Any, x: Any, y: Any) -> tuple[Any, ...]:
+        return lambda: dy * call(sigmoid, x - y), lambda: dy * call(sigmoid, y - x)
+
+    return out, backward, (x, y)
 
 
 def maximum(x: Array, y: Array) -> Op:

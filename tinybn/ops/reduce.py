@@ -6,7 +6,7 @@ import numpy as np
 
 from tinybn._typing import Array, Axis, Op, Shape
 from tinybn.ops._call import call
-from tinybn.ops.shape import broadcast_to
+from tinybn.ops.shape import broadcast_to, flip
 
 
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Op:
@@ -28,6 +28,16 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Op:
 
     def backward(dy: Any) -> tuple[Any, ...]:
         return (call(broadcast_to, (dy * (1 / count) if count else dy).reshape(kept), shape),)
+
+    return out, backward, ()
+
+
+def cumsum(x: Array, axis: int) -> Op:
+    """The sums of the first 1, 2, … elements along an axis."""
+    out = np.cumsum(x, axis=axis, dtype=x.dtype if x.dtype.kind == "f" else None)
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        return (call(flip, call(cumsum, call(flip, dy, (axis,)), axis), (axis,)),)
 
     return out, backward, ()
 

@@ -1,0 +1,3 @@
+"""Reading and writing by index."""
+
+__all__: list[str] = []

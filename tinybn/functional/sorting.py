@@ -1,0 +1,3 @@
+"""Sorting and what follows from it."""
+
+__all__: list[str] = []
