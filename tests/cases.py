@@ -107,6 +107,7 @@ def integers(low: int, high: int, shape: tuple[int, ...], dtype: Any = np.int64)
 
 UNARY = [  # op, PyTorch's function, inputs, what they avoid
     (ops.absolute, lambda torch, x: x.abs(), distinct, "0"),
+    (ops.erf, lambda torch, x: x.erf(), normal, ""),
     (ops.exp, lambda torch, x: x.exp(), normal, ""),
     (ops.expm1, lambda torch, x: x.expm1(), normal, ""),
     (ops.sin, lambda torch, x: x.sin(), normal, ""),
@@ -158,12 +159,12 @@ def elementwise() -> Iterator[Case]:
         yield Case(
             f"to the {exponent}", ops.power, positive((2, 3), exponent), lambda torch, x, y: x**y, avoid="a base of 0"
         )
-    for ufunc in (np.floor, np.ceil, np.sign, np.rint):
+    for ufunc in (np.floor, np.ceil, np.sign):
         yield Case(
             ufunc.__name__,
             ops.piecewise_constant,
             distinct((2, 3)),
-            lambda torch, x, ufunc: getattr(torch, {"rint": "round"}.get(ufunc.__name__, ufunc.__name__))(x),
+            lambda torch, x, ufunc: getattr(torch, ufunc.__name__)(x),
             (ufunc,),
             avoid="where it jumps",
         )

@@ -1,10 +1,292 @@
 """Rows of ``tinybn/functional/shape.py``."""
 
-from function_cases.row import Refused, Row, normal
+import numpy as np
 
-ROWS = [
-    Row("flatten", "from 1", normal((2, 3, 4)), {"start_dim": 1}),
+from function_cases.row import Refused, Row, distinct, followed_by, integers, normal, values
+
+SHAPE, EMPTY, SCALAR = normal((2, 3, 4)), normal((2, 0, 3)), normal(())
+INTEGERS, BOOLS = followed_by(values(), integers(0, 9, (2, 3))), values([[True, False], [False, True]])
+
+
+def _slanted(rng):
+    """A matrix whose rows cannot be seen as one vector without a copy."""
+    return rng.standard_normal((3, 2)).T, (6,)
+
+
+RESHAPES = [
+    Row("reshape", "a tuple", followed_by(SHAPE, (4, 6))),
+    Row("reshape", "sizes one by one", followed_by(SHAPE, 4, 6), torch=lambda torch, x, *sizes: x.reshape(*sizes)),
+    Row("reshape", "what is left", followed_by(SHAPE, (3, -1, 2))),
+    Row("reshape", "an empty one", followed_by(EMPTY, (3, -1))),
+    Row("reshape", "to a scalar", followed_by(normal((1, 1)), ())),
+    Row("reshape", "integers", followed_by(INTEGERS, (6,))),
+    Refused("reshape", "a wrong size", followed_by(SHAPE, (5, 5))),
+    Refused("reshape", "two unknown sizes", followed_by(SHAPE, (-1, -1))),
+    Refused("reshape", "a size below −1", followed_by(SHAPE, (-2, 12))),
+    Refused("reshape", "what is left of nothing", followed_by(EMPTY, (0, -1))),
+    Row("view", "an axis split", followed_by(normal((4, 3)), (2, 2, 3)), torch=lambda torch, x, s: x.view(s)),
+    Row("view", "sizes one by one", followed_by(normal((4,)), 2, -1), torch=lambda torch, x, *s: x.view(*s)),
+    Row("view", "an empty one", followed_by(EMPTY, (3, 0)), torch=lambda torch, x, s: x.view(s)),
+    Refused("view", "a copy would be needed", _slanted, torch=lambda torch, x, s: x.T.contiguous().T.view(s)),
+    Row("flatten", "all", SHAPE),
+    Row("flatten", "from 1", SHAPE, {"start_dim": 1}),
+    Row("flatten", "to −2", SHAPE, {"end_dim": -2}),
+    Row("flatten", "a scalar", SCALAR),
+    Row("flatten", "an empty one", EMPTY, {"start_dim": 1}),
+    Refused("flatten", "wrong order", SHAPE, {"start_dim": 2, "end_dim": 1}),
+    Refused("flatten", "no such axis", SHAPE, {"start_dim": 3}),
+    Row("ravel", "a matrix", normal((2, 3))),
+    Row("ravel", "a scalar", SCALAR),
+    Row("unflatten", "all sizes", normal((6, 2)), {"dim": 0, "sizes": (3, 2)}),
+    Row("unflatten", "what is left", normal((2, 6)), {"dim": -1, "sizes": (2, -1)}),
+    Row("unflatten", "nothing", normal((0, 2)), {"dim": 0, "sizes": (3, -1)}),
+    *(
+        Refused("unflatten", name, normal(shape), {"dim": dim, "sizes": sizes})
+        for name, shape, dim, sizes in [
+            ("a wrong product", (6, 2), 0, (2, 2)),
+            ("no sizes", (6, 2), 0, ()),
+            ("two unknown sizes", (6, 2), 0, (-1, -1)),
+            ("what is left of nothing", (0, 2), 0, (0, -1)),
+            ("a scalar", (), 0, (1,)),
+            ("no such axis", (6, 2), 2, (6,)),
+        ]
+    ),
     Row("squeeze", "all", normal((1, 3, 1))),
-    Row("cat", "rows", normal([(2, 3), (1, 3)]), method=False),
-    Refused("flatten", "wrong order", normal((2, 3, 4)), {"start_dim": 2, "end_dim": 1}),
+    Row("squeeze", "one axis", normal((1, 3, 1)), {"dim": -1}),
+    Row("squeeze", "an axis that is longer", normal((1, 3, 1)), {"dim": 1}),
+    Row("squeeze", "two axes", normal((1, 3, 1)), {"dim": (0, 1)}),
+    Row("squeeze", "no axis", normal((1, 3, 1)), {"dim": ()}),
+    Row("squeeze", "a scalar", SCALAR, {"dim": 0}),
+    Refused("squeeze", "no such axis", normal((1, 3)), {"dim": 2}),
+    Refused("squeeze", "an axis twice", normal((1, 3)), {"dim": (0, -2)}),
+    Row("unsqueeze", "in front", normal((2, 3)), {"dim": 0}),
+    Row("unsqueeze", "behind", normal((2, 3)), {"dim": -1}),
+    Row("unsqueeze", "in between", normal((2, 3)), {"dim": -2}),
+    Row("unsqueeze", "a scalar", SCALAR, {"dim": 0}),
+    Refused("unsqueeze", "no such place", normal((2, 3)), {"dim": 3}),
 ]
+
+ORDERS = [
+    Row("permute", "three axes", followed_by(SHAPE, (2, 0, 1))),
+    Row("permute", "one by one", followed_by(SHAPE, -1, 1, 0), torch=lambda torch, x, *dims: x.permute(*dims)),
+    Row("permute", "a scalar", followed_by(SCALAR, ())),
+    Refused("permute", "an axis twice", followed_by(SHAPE, (0, 1, -2))),
+    Refused("permute", "too few", followed_by(SHAPE, (1, 0))),
+    Refused("permute", "no such axis", followed_by(SHAPE, (0, 1, 3))),
+    Row("transpose", "the last two", SHAPE, {"dim0": -1, "dim1": 1}),
+    Row("transpose", "one with itself", SHAPE, {"dim0": 1, "dim1": 1}),
+    Row("transpose", "a scalar", SCALAR, {"dim0": 0, "dim1": -1}),
+    Refused("transpose", "no such axis", SHAPE, {"dim0": 0, "dim1": 3}),
+    Row("swapdims", "two", SHAPE, {"dim0": 0, "dim1": 2}),
+    Row("swapaxes", "two", SHAPE, {"axis0": 0, "axis1": 2}),
+    Row("t", "a matrix", normal((2, 3))),
+    Row("t", "a vector", normal((3,))),
+    Row("t", "a scalar", SCALAR),
+    Refused("t", "three axes", SHAPE, torch=lambda torch, x: x.t()),
+    Row("movedim", "one", SHAPE, {"source": 0, "destination": -1}),
+    Row("movedim", "two", SHAPE, {"source": (0, 2), "destination": (1, 0)}),
+    Row("movedim", "none", SHAPE, {"source": (), "destination": ()}),
+    Row("movedim", "a scalar", SCALAR, {"source": 0, "destination": 0}),
+    Row("moveaxis", "one", SHAPE, {"source": 1, "destination": 0}),
+    Refused("movedim", "two to one place", SHAPE, {"source": (0, 1), "destination": (2,)}),
+    Refused("movedim", "an axis twice", SHAPE, {"source": (0, 0), "destination": (1, 2)}),
+    Row("flip", "one axis", followed_by(SHAPE, (1,))),
+    Row("flip", "two axes, one by one", followed_by(SHAPE, 0, -1), torch=lambda torch, x, *dims: x.flip(*dims)),
+    Row("flip", "none", followed_by(SHAPE, ())),
+    Row("flip", "a scalar", followed_by(SCALAR, (0,))),
+    Row("flip", "an empty one", followed_by(EMPTY, (0, 1))),
+    Refused("flip", "an axis twice", followed_by(SHAPE, (0, -3))),
+    Refused("flip", "no such axis", followed_by(SHAPE, (3,))),
+    Row("roll", "all elements", SHAPE, {"shifts": 5}),
+    Row("roll", "all elements, by a tuple", SHAPE, {"shifts": (-5,)}),
+    Row("roll", "along an axis", SHAPE, {"shifts": -1, "dims": 1}),
+    Row("roll", "along two", SHAPE, {"shifts": (1, 6), "dims": (0, -1)}),
+    Row("roll", "twice along one", SHAPE, {"shifts": (1, 1), "dims": (1, 1)}),
+    Row("roll", "a scalar", SCALAR, {"shifts": 1}),
+    Row("roll", "an empty one", EMPTY, {"shifts": 1, "dims": 1}),
+    Row("roll", "integers", INTEGERS, {"shifts": 1}),
+    Refused("roll", "two shifts along one axis", SHAPE, {"shifts": (1, 1), "dims": 0}),
+    Refused("roll", "two shifts of all", SHAPE, {"shifts": (1, 1)}),
+    Refused("roll", "no shift", SHAPE, {"shifts": (), "dims": ()}),
+    Refused("roll", "no such axis", SHAPE, {"shifts": 1, "dims": 3}),
+    Refused("roll", "a scalar's axis", SCALAR, {"shifts": 1, "dims": 0}),
+]
+
+COPIES = [
+    Row("clone", "a tensor", SHAPE),
+    Row("clone", "bools", BOOLS),
+    Row("contiguous", "a tensor", SHAPE, torch=lambda torch, x: x.contiguous()),
+    *(
+        Row(name, what, followed_by(build, size), torch=lambda torch, x, size: x.expand(size))
+        for name in ("expand", "broadcast_to")
+        for what, build, size in [
+            ("an axis", normal((2, 1)), (2, 3)),
+            ("new axes in front", normal((3,)), (2, 1, 3)),
+            ("an axis left as it is", normal((2, 1)), (4, -1, 3)),
+            ("to nothing", normal((1,)), (0,)),
+            ("a scalar", SCALAR, (2, 2)),
+            ("a scalar to itself", SCALAR, ()),
+            ("bools", values([True]), (3,)),
+        ]
+    ),
+    Row("expand", "one by one", followed_by(normal((3,)), 2, 3), torch=lambda torch, x, *size: x.expand(*size)),
+    *(
+        Refused(name, what, followed_by(normal(shape), size), torch=lambda torch, x, size: x.expand(size))
+        for name in ("expand", "broadcast_to")
+        for what, shape, size in [
+            ("an axis that is longer", (2, 3), (2, 4)),
+            ("too few sizes", (2, 3), (3,)),
+            ("−1 for a new axis", (3,), (-1, 3)),
+            ("a size below −1", (1,), (-2,)),
+        ]
+    ),
+    Row("expand_as", "a larger one", normal((2, 1), (3, 2, 4)), torch=lambda torch, x, y: x.expand_as(y)),
+    Refused("expand_as", "a smaller one", normal((2, 3), (3,)), torch=lambda torch, x, y: x.expand_as(y)),
+    Row("broadcast_tensors", "three", normal((2, 1), (3,), ()), method=False),
+    Refused("broadcast_tensors", "sizes that differ", normal((2,), (3,))),
+    Row("repeat", "one axis", followed_by(normal((3,)), 2), torch=lambda torch, x, *n: x.repeat(*n)),
+    Row("repeat", "two axes", followed_by(normal((2, 3)), (2, 3)), torch=lambda torch, x, n: x.repeat(n)),
+    Row("repeat", "more axes", followed_by(normal((2, 1)), (3, 1, 2)), torch=lambda torch, x, n: x.repeat(n)),
+    Row("repeat", "once", followed_by(normal((2, 3)), (1, 1)), torch=lambda torch, x, n: x.repeat(n)),
+    Row("repeat", "never", followed_by(normal((2, 3)), (0, 2)), torch=lambda torch, x, n: x.repeat(n)),
+    Row("repeat", "a scalar", followed_by(SCALAR, (2, 2)), torch=lambda torch, x, n: x.repeat(n)),
+    Row("repeat", "integers", followed_by(INTEGERS, (2, 2)), torch=lambda torch, x, n: x.repeat(n)),
+    Refused("repeat", "too few numbers", followed_by(normal((2, 3)), (2,)), torch=lambda torch, x, n: x.repeat(n)),
+    Refused("repeat", "a negative number", followed_by(normal((3,)), (-1,)), torch=lambda torch, x, n: x.repeat(n)),
+    Row("tile", "the last axis", followed_by(normal((2, 3)), (2,))),
+    Row("tile", "all axes", followed_by(normal((2, 3)), (2, 2))),
+    Row("tile", "more axes", followed_by(normal((2,)), (2, 3))),
+    Row("tile", "not at all", followed_by(normal((2,)), ())),
+    Refused("tile", "a negative number", followed_by(normal((2,)), (-1,))),
+    Row("repeat_interleave", "all elements", followed_by(normal((2, 3)), 2)),
+    Row("repeat_interleave", "an axis", followed_by(normal((2, 3)), 2), {"dim": -1}),
+    Row("repeat_interleave", "each its own number", followed_by(normal((2, 3)), np.array([2, 0, 1])), {"dim": 1}),
+    Row("repeat_interleave", "one number in an array", followed_by(normal((2, 3)), np.array([2])), {"dim": 1}),
+    Row("repeat_interleave", "the size told", followed_by(normal((3,)), 2), {"output_size": 6}),
+    Row("repeat_interleave", "never", followed_by(normal((3,)), 0)),
+    Row("repeat_interleave", "a scalar", followed_by(SCALAR, 3)),
+    *(
+        Refused("repeat_interleave", name, followed_by(normal((2, 3)), repeats), options)
+        for name, repeats, options in [
+            ("a negative number", -1, {}),
+            ("too few numbers", np.array([1, 2]), {"dim": 1}),
+            ("one negative number", np.array([1, 2, -1]), {"dim": 1}),
+            ("a fraction", np.array([1.5, 1, 1]), {"dim": 1}),
+            ("a wrong size", 2, {"output_size": 5}),
+            ("no such axis", 2, {"dim": 2}),
+        ]
+    ),
+    Row("meshgrid", "ij", normal((2,), (3,), (4,)), {"indexing": "ij"}, method=False),
+    Row("meshgrid", "xy", normal((2,), (3,), (4,)), {"indexing": "xy"}, method=False),
+    Row("meshgrid", "xy of one", normal((2,)), {"indexing": "xy"}, method=False),
+    Row("meshgrid", "a list with a scalar", normal([(), (3,)]), {"indexing": "ij"}, method=False),
+    Refused("meshgrid", "none", normal(), {"indexing": "ij"}),
+    Refused("meshgrid", "a matrix", normal((2, 2), (3,)), {"indexing": "ij"}),
+    Refused("meshgrid", "two dtypes", values([1.0], [1]), {"indexing": "ij"}),
+    Refused("meshgrid", "another indexing", normal((2,), (3,)), {"indexing": "yx"}),
+]
+
+JOINS = [
+    Row("cat", "rows", normal([(2, 3), (1, 3)]), method=False),
+    Row("cat", "columns", normal([(2, 3), (2, 1), (2, 0)]), {"dim": -1}, method=False),
+    Row("cat", "one", normal([(2, 3)]), method=False),
+    Row("cat", "a vector without elements", normal([(0,), (2, 3), (1, 3)]), {"dim": 0}, method=False),
+    Row("cat", "vectors without elements", normal([(0,), (0,)]), method=False),
+    Row("cat", "three dtypes", lambda rng: ([np.array([1]), np.array([True]), np.array([0.5])],), method=False),
+    Row("cat", "an empty float", lambda rng: ([np.array([1, 2]), np.zeros(0)],), smooth=False, method=False),
+    Row("concat", "rows", normal([(2, 3), (1, 3)]), method=False),
+    Row("concatenate", "rows", normal([(2, 3), (1, 3)]), method=False),
+    *(
+        Refused("cat", name, normal(shapes), options)
+        for name, shapes, options in [
+            ("none", [], {}),
+            ("no list", (2, 3), {}),
+            ("scalars", [(), ()], {}),
+            ("numbers of axes that differ", [(2, 3), (3,)], {}),
+            ("sizes that differ", [(2, 3), (2, 2)], {}),
+            ("an empty matrix of another size", [(2, 3), (0, 3)], {"dim": 1}),
+            ("no such axis", [(2,), (2,)], {"dim": 1}),
+        ]
+    ),
+    Row("stack", "in front", normal([(2, 3), (2, 3)]), method=False),
+    Row("stack", "behind", normal([(2, 3), (2, 3)]), {"dim": -1}, method=False),
+    Row("stack", "scalars", normal([(), ()]), method=False),
+    Row("stack", "two dtypes", lambda rng: ([np.array([1]), np.array([0.5])],), method=False),
+    *(
+        Refused("stack", name, normal(shapes), options)
+        for name, shapes, options in [
+            ("none", [], {}),
+            ("no list", (2, 3), {}),
+            ("shapes that differ", [(2,), (3,)], {}),
+            ("no such axis", [(2,), (2,)], {"dim": 2}),
+        ]
+    ),
+    Row("hstack", "vectors and a scalar", normal([(2,), (3,), ()]), method=False),
+    Row("hstack", "matrices", normal([(2, 1), (2, 3)]), method=False),
+    Refused("hstack", "a vector and a matrix", normal([(2,), (2, 2)])),
+    Refused("hstack", "none", normal([])),
+    Row("vstack", "vectors", normal([(2,), (2,)]), method=False),
+    Row("vstack", "scalars", normal([(), ()]), method=False),
+    Row("vstack", "a vector and a matrix", normal([(2,), (3, 2)]), method=False),
+    Refused("vstack", "sizes that differ", normal([(2,), (3,)])),
+    Refused("vstack", "none", normal([])),
+]
+
+CUTS = [
+    Row("split", "one size", followed_by(normal((5, 2)), 2)),
+    Row("split", "one size of columns", followed_by(normal((2, 4)), 2), {"dim": -1}),
+    Row("split", "sizes", followed_by(normal((2, 5)), (2, 0, 3)), {"dim": 1}),
+    Row("split", "nothing", followed_by(normal((0,)), 2)),
+    Row("split", "nothing by 0", followed_by(normal((0,)), 0)),
+    Row("split", "nothing into none", followed_by(normal((0, 2)), ()), smooth=False),
+    *(
+        Refused("split", name, followed_by(normal(shape), size), options)
+        for name, shape, size, options in [
+            ("by 0", (5,), 0, {}),
+            ("by −1", (5,), -1, {}),
+            ("by a fraction", (5,), 2.5, {}),
+            ("sizes that do not add up", (5,), (2, 2), {}),
+            ("a negative size", (5,), (6, -1), {}),
+            ("a scalar", (), 1, {}),
+            ("no such axis", (5,), 2, {"dim": 1}),
+        ]
+    ),
+    Row("chunk", "the last is smaller", followed_by(normal((5, 2)), 3)),
+    Row("chunk", "fewer than asked for", followed_by(normal((2, 6)), 4), {"dim": 1}),
+    Row("chunk", "nothing", followed_by(normal((0,)), 3)),
+    Refused("chunk", "none", followed_by(normal((2,)), 0)),
+    Refused("chunk", "a scalar", followed_by(SCALAR, 1)),
+    Row("unbind", "rows", normal((2, 3))),
+    Row("unbind", "columns", normal((2, 3)), {"dim": -1}),
+    Row("unbind", "nothing", normal((0, 3)), smooth=False),
+    Refused("unbind", "a scalar", SCALAR),
+    Refused("unbind", "no such axis", normal((2, 3)), {"dim": 2}),
+    *(
+        Row("narrow", name, followed_by(normal((4, 3)), dim, start, length))
+        for name, dim, start, length in [
+            ("rows", 0, 1, 2),
+            ("columns from behind", -1, -2, 2),
+            ("nothing", 0, 4, 0),
+            ("a start in a tensor", 0, np.array(1), 2),
+        ]
+    ),
+    *(
+        Refused("narrow", name, followed_by(normal(shape), dim, start, length))
+        for name, shape, dim, start, length in [
+            ("too long", (4,), 0, 3, 2),
+            ("a negative length", (4,), 0, 1, -1),
+            ("a start behind the end", (4,), 0, 5, 0),
+            ("a start in front", (4,), 0, -5, 1),
+            ("a scalar", (), 0, 0, 1),
+            ("no such axis", (4,), 1, 0, 1),
+        ]
+    ),
+    Row("select", "a row", followed_by(distinct((2, 3)), 0, -1)),
+    Row("select", "a column", followed_by(distinct((2, 3)), 1, 0)),
+    Row("select", "of a vector", followed_by(distinct((3,)), 0, 1)),
+    Refused("select", "no such place", followed_by(normal((2, 3)), 0, 2)),
+    Refused("select", "no such axis", followed_by(normal((2, 3)), 2, 0)),
+    Refused("select", "a scalar", followed_by(SCALAR, 0, 0)),
+]
+
+ROWS = [*RESHAPES, *ORDERS, *COPIES, *JOINS, *CUTS]

@@ -24,6 +24,7 @@ _NAMES = {
         for suffix in _LAYOUTS
     ],
     "pooling": ["max_pool2d", "scatter_plane"],
+    "special": ["erf"],
 }
 
 BUILD, _modules = builds.load(*_NAMES)
@@ -37,9 +38,10 @@ KERNELS: dict[str, tuple[Callable[..., None] | None, Callable[..., None]]] = {
 _chosen = {name: compiled or twin for name, (compiled, twin) in KERNELS.items()}
 
 # Below so many elements a second thread costs more than it saves. To wake one that sleeps takes 20 to 80 µs; that is
-# what BatchNorm does with 2¹⁹ float32 on one core with AVX-512, and max-pooling with a small part of them.
+# what BatchNorm does with 2¹⁹ float32 on one core with AVX-512, and max-pooling and erf with a small part of them.
 THREADED_SIZE = 1 << 20
 THREADED_POOLING_SIZE = 1 << 16
+THREADED_ERF_SIZE = 1 << 15
 
 
 def batch_moments(x: Array) -> tuple[Array, Array]:
@@ -149,6 +151,15 @@ def scatter_plane(y: Array, index: Array, size: tuple[int, int]) -> Array:
         flat = [a.reshape(a.shape[0], -1, a.shape[3]) for a in (_planes(a, order) for a in (x, y, index))]
         _chosen["scatter_plane"](*flat, _threads(x, THREADED_POOLING_SIZE))
     return x
+
+
+def erf(x: Array) -> Array:
+    """2/√π·∫ exp(−t²) dt from 0 to each x: a fresh array of x's shape, dtype and order of axes in memory."""
+    out = np.array(x, dtype=np.result_type(x, np.float32))  # a float16 is computed in float32
+    flat = out.ravel("K")  # a view, as out is dense
+    if flat.size:
+        _chosen["erf"](flat, flat, _threads(flat, THREADED_ERF_SIZE))
+    return out.astype(x.dtype, copy=False)
 
 
 def _planes(x: Array, order: str) -> Array:

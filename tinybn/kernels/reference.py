@@ -4,6 +4,8 @@ They serve where there is no compiler, and the tests hold the compiled kernels a
 C channels, S positions, M = N·S values per channel; ``threads`` is there for the compiled ones.
 """
 
+import math
+
 import numpy as np
 
 from tinybn._typing import Array
@@ -134,3 +136,11 @@ def scatter_plane(x: Array, y: Array, index: Array, threads: int) -> None:
     """Add y (N, L, C) to x (N, H·W, C) at the positions of index (N, L, C); a negative one is left out."""
     n, i, c = np.nonzero(index >= 0)
     np.add.at(x, (n, index[n, i, c], c), y[n, i, c])
+
+
+# --- special functions, on flat arrays --------------------------------------------------------------------------------
+
+
+def erf(out: Array, x: Array, threads: int) -> None:
+    """2/√π·∫ exp(−t²) dt from 0 to x."""
+    out[...] = [math.erf(value) for value in x.tolist()]

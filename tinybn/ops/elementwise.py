@@ -1,9 +1,11 @@
 """Elementwise primitives. Shapes broadcast; the engine sums gradients back over the broadcast axes."""
 
+import math
 from typing import Any
 
 import numpy as np
 
+from tinybn import kernels
 from tinybn._typing import Array, Op
 from tinybn.ops._call import call
 
@@ -200,6 +202,16 @@ def logaddexp(x: Array, y: Array) -> Op:
         return lambda: dy * call(sigmoid, x - y), lambda: dy * call(sigmoid, y - x)
 
     return out, backward, (x, y)
+
+
+def erf(x: Array) -> Op:
+    """The error function, 2/√π·∫ exp(−t²) dt from 0 to x."""
+    out = kernels.erf(x)
+
+    def backward(dy: Any, x: Any) -> tuple[Any, ...]:
+        return (dy * (2 / math.sqrt(math.pi) * call(exp, -x * x)),)
+
+    return out, backward, (x,)
 
 
 def maximum(x: Array, y: Array) -> Op:

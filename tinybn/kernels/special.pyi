@@ -1,0 +1,3 @@
+from tinybn._typing import Array
+
+def erf(out: Array, x: Array, threads: int) -> None: ...
