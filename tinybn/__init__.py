@@ -21,7 +21,7 @@ from tinybn.functional.linalg import *
 from tinybn.functional.reduction import *
 from tinybn.functional.shape import *
 from tinybn.functional.sorting import *
-from tinybn.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from tinybn.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, strict_float32
 from tinybn.random import default_generator, manual_seed
 from tinybn.threads import get_num_threads, set_num_threads
 

@@ -65,13 +65,13 @@ def expand(input: Any, *shape: Any) -> Tensor:
 def clone(input: Any) -> Tensor:
     """A copy that gradients flow through."""
     x = as_tensor(input)
-    return apply(ops.cast, x, x.dtype)
+    return apply(ops.clone, x)
 
 
 def contiguous(input: Any) -> Tensor:
     """In row-major order: itself, or a copy."""
     x = as_tensor(input)
-    return x if x.data.flags.c_contiguous else apply(ops.contiguous, x)
+    return x if x.data.flags.c_contiguous else apply(ops.clone, x, "C")
 
 
 def view(input: Any, *shape: Any) -> Tensor:
@@ -124,7 +124,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     if not parts:
         raise ShapeError("cat: expected at least one tensor, got none")
     for part in parts[1:]:  # each into the dtype that all promote to
-        parts[0] = parts[0].to(common_dtype(parts[0], part))
+        parts[0] = parts[0].to(common_dtype(parts[0], part, "cat"))
     parts = [part.to(parts[0].dtype) for part in parts]
     return apply(ops.concatenate, *parts, axis=axis_of("cat", parts[0], dim))
 

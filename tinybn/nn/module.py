@@ -9,6 +9,7 @@ from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array, DTypeLike
 from tinybn.errors import DTypeError, ShapeError, StateError
 from tinybn.nn.parameter import Parameter
+from tinybn.storage import mark_changed
 
 
 class LoadResult(NamedTuple):
@@ -197,6 +198,7 @@ class Module:
             raise DTypeError("load_state_dict: dtypes do not fit: " + "; ".join(wrong))
         for name, array in arrays.items():
             own[name].data[...] = array
+            mark_changed(own[name].data, "load_state_dict")
         return LoadResult(missing, unexpected)
 
     # --- text -------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import numpy as np
 
 from tinybn._typing import Array, Op
 from tinybn.ops._call import call
+from tinybn.saved import needs
 
 
 def add(x: Array, y: Array) -> Op:
@@ -26,6 +27,7 @@ def subtract(x: Array, y: Array) -> Op:
     return out, backward, ()
 
 
+@needs((1,), (0,))
 def multiply(x: Array, y: Array) -> Op:
     out = x * y
 
@@ -35,9 +37,9 @@ def multiply(x: Array, y: Array) -> Op:
     return out, backward, (x, y)
 
 
+@needs((1,), (0, 1))
 def divide(x: Array, y: Array) -> Op:
-    with np.errstate(all="ignore"):
-        out = x / y
+    out = x / y
 
     def backward(dy: Any, x: Any, y: Any) -> tuple[Any, ...]:
         return lambda: dy / y, lambda: -dy * x / (y * y)
@@ -54,9 +56,9 @@ def negative(x: Array) -> Op:
     return out, backward, ()
 
 
+@needs((0, 1), (0, 1, 2))
 def power(x: Array, y: Array) -> Op:
-    with np.errstate(all="ignore"):
-        out = x**y
+    out = x**y
 
     def backward(dy: Any, x: Any, y: Any, out: Any) -> tuple[Any, ...]:
         # d(x**0)/dx is 0 even at x = 0, and so is d(0**y)/dy, where the plain formulas give 0·inf.
@@ -75,8 +77,7 @@ def power(x: Array, y: Array) -> Op:
 
 
 def exp(x: Array) -> Op:
-    with np.errstate(all="ignore"):
-        out = np.exp(x)
+    out = np.exp(x)
 
     def backward(dy: Any, out: Any) -> tuple[Any, ...]:
         return (dy * out,)
@@ -85,8 +86,7 @@ def exp(x: Array) -> Op:
 
 
 def log(x: Array) -> Op:
-    with np.errstate(all="ignore"):
-        out = np.log(x)
+    out = np.log(x)
 
     def backward(dy: Any, x: Any) -> tuple[Any, ...]:
         return (dy / x,)
@@ -115,8 +115,7 @@ def log1p(x: Array) -> Op:
 
 
 def sqrt(x: Array) -> Op:
-    with np.errstate(all="ignore"):
-        out = np.sqrt(x)
+    out = np.sqrt(x)
 
     def backward(dy: Any, out: Any) -> tuple[Any, ...]:
         return (dy / (2 * out),)
@@ -163,8 +162,7 @@ def tanh(x: Array) -> Op:
 
 def sigmoid(x: Array) -> Op:
     """1 / (1 + exp(−x)). An overflow of exp gives 1/inf = 0, which is right."""
-    with np.errstate(over="ignore"):
-        out = 1 / (1 + np.exp(-x))
+    out = 1 / (1 + np.exp(-x))
 
     def backward(dy: Any, out: Any) -> tuple[Any, ...]:
         return (dy * (out * (1 - out)),)
@@ -225,10 +223,10 @@ def where(condition: Array, x: Array, y: Array) -> Op:
     """x where the condition holds, y elsewhere."""
     out = np.where(condition, x, y)
 
-    def backward(dy: Any) -> tuple[Any, ...]:
+    def backward(dy: Any, condition: Any) -> tuple[Any, ...]:
         return None, lambda: call(where, condition, dy, 0.0), lambda: call(where, condition, 0.0, dy)
 
-    return out, backward, ()
+    return out, backward, (condition,)
 
 
 def cast(x: Array, dtype: Any) -> Op:
