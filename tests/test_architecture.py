@@ -29,6 +29,8 @@ ORDER = [
     {"inplace"},
     {"_tensor"},
     {"functional"},
+    {"checks"},
+    {"user_ops"},
     {"nn"},
     {"optim"},
     {"data"},

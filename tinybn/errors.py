@@ -21,6 +21,10 @@ class AnomalyError(ArithmeticError, RuntimeError):
     """A NaN or an infinity that an op has made of finite numbers, under `tinybn.detect_anomaly`."""
 
 
+class ContractError(TypeError):
+    """An op of a user's own that does not return what an op has to."""
+
+
 class GradcheckError(AssertionError, RuntimeError):
     """A gradient that differs from the central differences, or a point where the function is not differentiable."""
 
