@@ -28,13 +28,11 @@ def test_message_has_output_input_indices_values_and_op():
 
 
 def test_message_has_the_ops_of_a_composition():
-    with pytest.raises(
-        GradcheckError, match=r"wrong \(exp, half_square\): .* of output 1\[\(0,\)\] for input 1\[\(0,\)\]"
-    ):
+    def wrong(x: Any, y: Any) -> Any:
+        return x * 2, tb.exp(half_square(y))
 
-        def wrong(x: Any, y: Any) -> Any:
-            return x * 2, tb.exp(half_square(y))
-
+    message = r"wrong \(.*exp, half_square.*\): .* output 1\[\(0,\)\] for input 1\[\(0,\)\]"
+    with pytest.raises(GradcheckError, match=message):
         tb.gradcheck(wrong, (leaf(1.0), leaf(0.5)))
 
 
@@ -91,12 +89,12 @@ def test_a_function_that_is_not_one():
 
 
 def test_values_that_are_not_finite():
-    with pytest.raises(GradcheckError, match="output 0 of .* is not finite"):
+    with pytest.raises(GradcheckError, match=r"output 0 of .* is not finite"):
         tb.gradcheck(lambda x: 1 / x, leaf(0.0))
 
 
 def test_a_detached_part_is_found():
-    with pytest.raises(GradcheckError, match="0.0 by backward and 1"):
+    with pytest.raises(GradcheckError, match=r"0\.0 by backward and 1"):
         tb.gradcheck(lambda x: x.detach(), leaf(1.0))
 
 

@@ -14,6 +14,7 @@ from tinybn.autograd import Node, Variable, apply, run
 from tinybn.errors import DTypeError, GraphError, ShapeError
 from tinybn.hooks import Handle, Watch
 from tinybn.modes import STRICT, state
+from tinybn.storage import mark_changed
 
 
 class Tensor(Variable):
@@ -32,7 +33,6 @@ class Tensor(Variable):
     """
 
     __slots__ = ()
-    __array_ufunc__ = None
 
     # --- what it is ---------------------------------------------------------------------------------------------
 
@@ -170,9 +170,13 @@ class Tensor(Variable):
         if self.node is not None:
             self._watch(self.node).tensor = weakref.ref(self)
 
-    def zero_grad(self) -> None:
-        """Forget the gradient."""
-        self.grad = None
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradient, or set it to zero."""
+        if set_to_none:
+            self.grad = None
+        elif self.grad is not None:
+            self.grad.data.fill(0)
+            mark_changed(self.grad.data, "zero_grad")
 
     def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> Handle:
         """Call ``hook(gradient)`` whenever the gradient of this tensor has been computed.
@@ -254,6 +258,21 @@ class Tensor(Variable):
     def __rpow__(self, other: Any) -> "Tensor":
         return binary(ops.power, self, other, reflected=True)
 
+    def __floordiv__(self, other: Any) -> "Tensor":
+        return self.floor_divide(other)
+
+    def __rfloordiv__(self, other: Any) -> "Tensor":
+        return _operand_like(self, other).floor_divide(self)
+
+    def __mod__(self, other: Any) -> "Tensor":
+        return self.remainder(other)
+
+    def __rmod__(self, other: Any) -> "Tensor":
+        return _operand_like(self, other).remainder(self)
+
+    def __pos__(self) -> "Tensor":
+        return self
+
     def __neg__(self) -> "Tensor":
         return apply(ops.negative, self)
 
@@ -282,6 +301,20 @@ class Tensor(Variable):
 
     def __ipow__(self, other: Any) -> Self:
         return inplace.change("**=", self, operator.pow, other)
+
+    def fill_(self, value: Any) -> Self:
+        """Set every element to a number, in place."""
+        self[...] = value
+        return self
+
+    def zero_(self) -> Self:
+        """Set every element to 0, in place."""
+        return self.fill_(0)
+
+    def copy_(self, source: Any) -> Self:
+        """Take over the values of something that broadcasts to this shape, in place."""
+        self[...] = source
+        return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
         index = _plain_index(index)

@@ -5,6 +5,10 @@ Tensors, arrays and lists are taken alike. Each subject has a room of its own, a
 """
 # ruff: noqa: F403  # what a room offers is its __all__
 
+from collections.abc import Callable
+from typing import Any
+
+from tinybn import inplace
 from tinybn._tensor import Tensor
 from tinybn.functional import activation, comparison, elementwise, index, linalg, reduction, shape, sorting
 from tinybn.functional.activation import *
@@ -18,6 +22,7 @@ from tinybn.functional.linalg import *
 from tinybn.functional.linear import *
 from tinybn.functional.loss import *
 from tinybn.functional.normalization import *
+from tinybn.functional.numpy_protocol import array_function, array_ufunc
 from tinybn.functional.padding import *
 from tinybn.functional.pooling import *
 from tinybn.functional.reduction import *
@@ -33,3 +38,25 @@ for _room in TENSOR_ROOMS:
         _function = getattr(_room, _name)
         if _function.__code__.co_varnames[:1] == ("input",):
             setattr(Tensor, _name, _function)
+
+IN_PLACE = (
+    "abs add addcdiv addcmul ceil clamp cos div exp expm1 fmod floor index_add log log10 log1p log2 logical_and "
+    "logical_not logical_or logical_xor lerp masked_fill mul nan_to_num neg pow reciprocal relu remainder round rsqrt "
+    "scatter scatter_add sigmoid sign sin sqrt square sub tan tanh tril triu trunc"
+).split()
+
+
+def _in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
+        return inplace.change(name, self, function, *args, **options)
+
+    method.__name__ = name
+    method.__doc__ = f"`{name[:-1]}` in place."
+    return method
+
+
+for _name in IN_PLACE:
+    setattr(Tensor, f"{_name}_", _in_place(f"{_name}_", globals()[_name]))
+
+Tensor.__array_ufunc__ = array_ufunc
+Tensor.__array_function__ = array_function

@@ -143,7 +143,7 @@ def cos(x: Array) -> Op:
 
 def absolute(x: Array) -> Op:
     out = np.absolute(x)
-    sign = np.sign(x)  # 0 at 0, as in PyTorch
+    sign = (x > 0).astype(x.dtype) - (x < 0)  # 0 at 0 and at NaN, as in PyTorch
 
     def backward(dy: Any) -> tuple[Any, ...]:
         return (dy * sign,)

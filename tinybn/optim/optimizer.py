@@ -64,11 +64,7 @@ class Optimizer:
         """Drop the gradients, or set them to zero."""
         for group in self.param_groups:
             for p in group["params"]:
-                if set_to_none:
-                    p.grad = None
-                elif p.grad is not None:
-                    p.grad.data.fill(0)
-                    mark_changed(p.grad.data, "zero_grad")
+                p.zero_grad(set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every parameter that has a gradient.
