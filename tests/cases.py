@@ -119,7 +119,7 @@ UNARY = [  # op, PyTorch's function, inputs, what they avoid
     (ops.sigmoid, lambda torch, x: x.sigmoid(), normal, ""),
     (ops.sqrt, lambda torch, x: x.sqrt(), positive, "numbers up to 0"),
     (ops.tanh, lambda torch, x: x.tanh(), normal, ""),
-    (ops.contiguous, lambda torch, x: x.clone(), normal, ""),
+    (ops.clone, lambda torch, x: x.clone(), normal, ""),
 ]
 UNARY_SHAPES = {"(2, 3)": (2, 3), "0-d": (), "empty": (0, 3), "4-d": (2, 2, 3, 2)}
 
@@ -301,7 +301,17 @@ def indexing() -> Iterator[Case]:
         x = torch.zeros(shape, dtype=y.dtype, requires_grad=True)
         return torch.autograd.grad(x[index], x, y, create_graph=True)[0]
 
+    def put(torch: Any, x: Any, value: Any, index: Any) -> Any:
+        """Element by element, so that of an index that repeats the last value stays. PyTorch's own leaves that open."""
+        places = torch.arange(x.numel()).reshape(x.shape)[index]
+        elements = list(x.reshape(-1))
+        for place, element in zip(places.reshape(-1).tolist(), value.expand(places.shape).reshape(-1), strict=True):
+            elements[place] = element
+        return torch.stack(elements).reshape(x.shape)
+
     for name, index in INDICES.items():
+        yield Case(name, ops.put, normal(shape, x[index].shape), put, (index,))
+        yield Case(f"{name}, one value", ops.put, normal(shape, ()), put, (index,))
         yield Case(name, ops.getitem, normal(shape), getitem, (index,))
         yield Case(name, ops.scatter, normal(x[index].shape), scatter, (index, shape))
     reverse = slice(None, None, -1)  # PyTorch has no negative steps

@@ -20,13 +20,17 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relati
 
 # A module may import from its own layer and from those before it.
 ORDER = [
-    {"errors", "random", "threads", "grad_mode", "_typing"},
+    {"errors", "random", "threads", "modes", "silence", "storage", "anomaly", "saved", "hooks", "_typing"},
     {"kernels"},
     {"memory"},
     {"ops"},
+    {"starts"},
     {"autograd"},
+    {"inplace"},
     {"_tensor"},
     {"functional"},
+    {"checks"},
+    {"user_ops"},
     {"nn"},
     {"optim"},
     {"data"},

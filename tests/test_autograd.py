@@ -175,7 +175,7 @@ def test_grad_of_an_input_that_does_not_require_it():
 
 def test_grad_outputs_are_one_for_each_output():
     x = leaf(1.0)
-    with pytest.raises(GraphError, match="2 outputs but 1 grad_outputs"):
+    with pytest.raises(GraphError, match="2 outputs but 1 gradient to start from"):
         tb.grad([x * 2, x * 3], x, [1.0])
 
 

@@ -107,18 +107,18 @@ def test_deep_chain():
     x = leaf(2.0)
     first = x * 1.0
     saved_by_the_second = weakref.ref(first.data)
-    y = chain(first)
+    y = chain(first * first)
     del first
     assert saved_by_the_second() is not None
     y.backward()
-    assert x.grad.item() == 1.0
+    assert x.grad.item() == 4.0
     assert saved_by_the_second() is None
 
 
 def test_deep_chain_deleted_without_backward():
     first = leaf(2.0) * 1.0
     saved_by_the_second = weakref.ref(first.data)
-    y = chain(first)
+    y = chain(first * first)
     del first, y
     assert saved_by_the_second() is None
 

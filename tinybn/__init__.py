@@ -12,6 +12,7 @@
 from tinybn import data, errors, functional, kernels, memory, nn, ops, optim, train
 from tinybn._tensor import Tensor, as_tensor, from_numpy, tensor
 from tinybn.autograd import grad
+from tinybn.checks import gradcheck, gradgradcheck
 from tinybn.functional.activation import *
 from tinybn.functional.comparison import *
 from tinybn.functional.creation import *
@@ -21,9 +22,10 @@ from tinybn.functional.linalg import *
 from tinybn.functional.reduction import *
 from tinybn.functional.shape import *
 from tinybn.functional.sorting import *
-from tinybn.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from tinybn.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, strict_float32
 from tinybn.random import default_generator, manual_seed
 from tinybn.threads import get_num_threads, set_num_threads
+from tinybn.user_ops import check_op, custom_op
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""The engine: run an op and record it, then walk the record backwards. ``docs/design.md`` has the contract of an op.
+"""The engine: run an op and record it, then walk the record backwards. ``docs/autograd.md`` explains it.
 
 A graph is made of vertices: a `Node` for each recorded op, and a leaf `Variable` for each tensor that a user made with
 ``requires_grad=True``. A node points at the vertices that its gradients flow to. It never points at an intermediate
@@ -10,10 +10,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinybn import anomaly
 from tinybn._typing import Array, Backward, Op, Shape
 from tinybn.errors import GraphError, ShapeError
-from tinybn.grad_mode import set_grad_enabled, state
-from tinybn.ops import call, cast
+from tinybn.hooks import Watch
+from tinybn.modes import CHECK, RECORD, SITES, set_grad_enabled, state
+from tinybn.ops import call, cast, sum_to
+from tinybn.saved import check_unchanged, needed
+from tinybn.silence import restore, silence
+from tinybn.starts import check_inputs, listed, starting_gradients
+from tinybn.storage import clock, mark_changed, note_view
 
 ndarray = np.ndarray
 
@@ -21,21 +27,23 @@ ndarray = np.ndarray
 class Variable:
     """What the engine knows of a tensor: its array, its gradient, and the node that made it (None for a leaf)."""
 
-    __slots__ = ("__weakref__", "data", "grad", "node", "requires_grad")
+    __slots__ = ("__weakref__", "data", "grad", "node", "tracked", "watch")
 
     data: Array
     grad: Any
     node: "Node | None"
-    requires_grad: bool
+    tracked: bool  # what is computed with it is recorded; Tensor.requires_grad checks what it is set to
+    watch: Watch | None
 
     inputs: ClassVar[tuple[()]] = ()  # a leaf has none: it can be walked like a node
     result: ClassVar[type["Variable"]]  # the class of what ops return: Tensor
 
-    def __init__(self, data: Array, requires_grad: bool = False, node: "Node | None" = None) -> None:
+    def __init__(self, data: Array, tracked: bool = False, node: "Node | None" = None) -> None:
         self.data = data
         self.grad = None
-        self.requires_grad = requires_grad
+        self.tracked = tracked
         self.node = node
+        self.watch = None
 
     @property
     def shape(self) -> Shape:
@@ -50,7 +58,7 @@ class Variable:
 class Node:
     """A recorded op."""
 
-    __slots__ = ("backward", "inputs", "op", "out_id", "saved", "shape")
+    __slots__ = ("backward", "inputs", "op", "out_id", "saved", "shape", "site", "time", "watch")
 
     def __init__(
         self, op: Callable[..., Op], inputs: list["Vertex | None"], backward: Backward, saved: Any, out: Any
@@ -63,14 +71,15 @@ class Node:
         # A saved output is known by its id. Ids are reused after an object's death, but an array that a later op saved
         # was alive together with this one, so that two ids that agree mean one array.
         self.out_id = id(out)
+        self.time = clock.now
+        self.site: anomaly.Site | None = None
+        self.watch: Watch | None = None
 
     def __repr__(self) -> str:
         return f"<{self.op.__name__} {self.shape}>"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise GraphError(
-            "copy, pickle: only leaves can be copied, a copied graph would lead to other leaves; detach() first"
-        )
+        raise GraphError("copy, pickle: a node leads to other leaves when it is copied; detach() the tensor first")
 
 
 Vertex = Node | Variable
@@ -87,47 +96,83 @@ def apply(op: Callable[..., Op], *args: Any, **options: Any) -> Any:
     for arg in args:
         if isinstance(arg, Variable):
             arrays.append(arg.data)
-            if arg.requires_grad:
+            if arg.tracked:
                 record = True
                 inputs.append(arg.node or arg)
                 continue
         else:
             arrays.append(arg)
         inputs.append(None)
+    y = run(op, arrays, inputs, record, options)
+    made = y[0] if type(y) is tuple else y
+    if made.data.base is not None:
+        note_view(made, args)
+    return y
+
+
+def run(
+    op: Callable[..., Op], arrays: Sequence[Any], inputs: list[Vertex | None], record: bool, options: Any = None
+) -> Any:
+    """`apply`, where the arrays are known, the vertices behind them, and whether there is any."""
+    before = silence()
     try:
-        # Without options, not to unpack none of them saves 50 of the 1,900 ns that a small recorded op takes.
         out, backward, saved = op(*arrays, **options) if options else op(*arrays)
     except ShapeError:
         raise
     except ValueError as error:
         shapes = ", ".join(str(a.shape) for a in arrays if isinstance(a, ndarray))
         raise ShapeError(f"{op.__name__}: shapes {shapes}: {error}") from None
+    finally:
+        restore(before)
     by_products: tuple[Any, ...] = ()
     if type(out) is tuple:
         out, by_products = out[0], out[1:]
     if type(out) is not ndarray:  # NumPy makes scalars of 0-d results
         scalar, out = out, np.asarray(out)
         saved = tuple(out if value is scalar else value for value in saved)
-    if record and state.grad:
-        y = Variable.result(out, True, Node(op, inputs, backward, saved, out))
+    mode = state.mode
+    if mode & CHECK:
+        anomaly.check(op.__name__, out, arrays, anomaly.call_site())
+    if record and mode & RECORD:
+        if saved:
+            saved = needed(op, inputs, saved)
+        node = Node(op, inputs, backward, saved, out)
+        if mode & SITES:
+            node.site = anomaly.call_site()
+        y = Variable.result(out, True, node)
     else:
         y = Variable.result(out)
     return (y, *by_products) if by_products else y
 
 
-def backward(output: Variable, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
-    """Add d output / d leaf to the ``grad`` of every leaf that ``output`` was computed from.
+def backward(
+    outputs: Variable | Sequence[Variable],
+    gradients: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Variable | Sequence[Variable] | None = None,
+) -> None:
+    """Add d outputs / d leaf to the ``grad`` of every leaf that the outputs were computed from, or of ``inputs`` only.
 
     They are written at the end, all together: if something raises on the way, none has changed.
     """
-    gradients = _walk([output], [gradient], None, retain_graph or create_graph, create_graph)
-    for leaf, g in gradients.items():
-        if leaf.grad is None:
-            leaf.grad = g
-        elif create_graph or leaf.grad.requires_grad:  # an earlier backward's graph may hold that buffer
-            leaf.grad = leaf.grad + g
+    outputs, inputs = listed(outputs), None if inputs is None else listed(inputs)
+    check_inputs("backward", inputs or ())
+    starts = starting_gradients("backward", outputs, gradients, create_graph)
+    holders = {x.node or x: x for x in inputs or ()}
+    for vertex, g in _walk(outputs, starts, inputs, retain_graph, create_graph).items():
+        tensor: Any = holders.get(vertex, vertex)
+        if type(tensor) is Node:
+            tensor = tensor.watch.tensor()  # type: ignore[union-attr, misc]  # it has retain_grad, or it had, and is gone
+            if tensor is None:
+                continue
+        if tensor.grad is None:
+            tensor.grad = g
+        elif create_graph or tensor.grad.tracked:  # an earlier backward's graph may hold that buffer
+            tensor.grad = tensor.grad + g
         else:
-            np.add(leaf.grad.data, g.data, out=leaf.grad.data)
+            np.add(tensor.grad.data, g.data, out=tensor.grad.data)
+            mark_changed(tensor.grad.data, "backward")
 
 
 def grad(
@@ -136,7 +181,8 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
+    allow_unused: bool | None = None,
+    materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
     """d outputs / d inputs, summed over the outputs; no ``.grad`` is touched.
 
@@ -146,12 +192,14 @@ def grad(
         retain_graph: keep the graph for another backward; default: the value of ``create_graph``.
         create_graph: record the computation of the gradients, so that they can be differentiated in turn.
         allow_unused: return None for an input that the outputs do not depend on, instead of raising.
+        materialize_grads: return zeros for such an input.
 
     Returns:
         One gradient per input.
 
     Raises:
-        GraphError: an input does not require grad or was not used; there is no graph, or it was freed.
+        GraphError: an input does not require grad or was not used; there is no graph, it was freed, or something that
+            it saved has been changed in place.
 
     >>> import tinybn as tb
     >>> x = tb.tensor(3.0, requires_grad=True)
@@ -160,104 +208,76 @@ def grad(
     >>> dy.item(), d2y.item()
     (27.0, 18.0)
     """
-    outputs = [outputs] if isinstance(outputs, Variable) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Variable) else list(inputs)
-    starts = list(grad_outputs) if isinstance(grad_outputs, list | tuple) else [grad_outputs] * len(outputs)
-    if len(starts) != len(outputs):
-        raise GraphError(f"grad: {len(outputs)} outputs but {len(starts)} grad_outputs; give one for each output")
+    outputs, inputs = listed(outputs), listed(inputs)
+    check_inputs("grad", inputs)
+    starts = starting_gradients("grad", outputs, grad_outputs, create_graph)
+    made = _walk(outputs, starts, inputs, retain_graph, create_graph)
     for i, x in enumerate(inputs):
-        if not x.requires_grad:
-            raise GraphError(f"grad: input {i} does not require grad; make it with requires_grad=True")
-    vertices: list[Vertex] = [x.node or x for x in inputs]
-    gradients = _walk(
-        outputs, starts, set(vertices), create_graph if retain_graph is None else retain_graph, create_graph
-    )
-    for i, vertex in enumerate(vertices):
-        if vertex not in gradients and not allow_unused:
+        vertex = x.node or x
+        if vertex not in made and materialize_grads:
+            made[vertex] = Variable.result(np.zeros_like(x.data))
+        elif vertex not in made and not allow_unused:
             raise GraphError(f"grad: the outputs do not depend on input {i}; allow_unused=True returns None for it")
-    return tuple(gradients.get(vertex) for vertex in vertices)
+    return tuple(made.get(x.node or x) for x in inputs)
 
 
 def _walk(
-    outputs: Sequence[Variable],
-    starts: Sequence[Any],
-    wanted: set[Vertex] | None,
-    retain_graph: bool,
-    create_graph: bool,
+    outputs: list[Any], starts: list[Any], inputs: list[Any] | None, retain_graph: bool | None, create_graph: bool
 ) -> dict[Any, Variable]:
-    """The gradients of the wanted vertices (None: of all leaves), each a Tensor with a buffer of its own."""
+    """The gradients of the inputs' vertices (None: of all that keep theirs), each a Tensor with a buffer of its own."""
     pending: dict[Vertex, Any] = {}  # vertex → the sum of the gradients that have reached it
-    for output, start in zip(outputs, starts, strict=True):
-        dy = _starting_gradient(output, start, create_graph)
+    for output, dy in zip(outputs, starts, strict=True):
         vertex = output.node or output
         pending[vertex] = pending[vertex] + dy if vertex in pending else dy
     order = _inputs_first(pending)
-    needed = None if wanted is None else _leading_to(wanted, order)
+    wanted = None if inputs is None else {x.node or x for x in inputs}
+    towards = None if wanted is None else _leading_to(wanted, order)
+    check_unchanged(v for v in order if type(v) is Node and (towards is None or v in towards))
     gradients: dict[Any, Variable] = {}
 
     def kept(vertex: Vertex) -> bool:
-        return isinstance(vertex, Variable) if wanted is None else vertex in wanted
+        if wanted is not None:
+            return vertex in wanted
+        return isinstance(vertex, Variable) or (vertex.watch is not None and vertex.watch.tensor is not None)
 
     with set_grad_enabled(create_graph), np.errstate(all="ignore"):
+        check = bool(state.mode & CHECK)  # here what a whole backward makes is checked, not each op in it
+        state.mode &= ~CHECK
         while order:
             vertex = order.pop()
             dy = pending.pop(vertex, None)
             if dy is None:
                 continue
+            if vertex.watch is not None:
+                dy = vertex.watch.run_hooks(dy, Variable.result, create_graph)
             if kept(vertex):
-                gradients[vertex] = dy if isinstance(dy, Variable) else outputs[0].result(np.asarray(dy))
+                gradients[vertex] = dy if isinstance(dy, Variable) else Variable.result(np.asarray(dy))
             if type(vertex) is Node:
-                _flow(vertex, dy, pending, needed, kept, create_graph)
-                if not retain_graph:
+                _flow(vertex, dy, pending, towards, kept, create_graph, check)
+                if not (create_graph if retain_graph is None else retain_graph):
                     vertex.backward, vertex.saved, vertex.inputs = None, (), []
     return gradients
 
 
 def _flow(
-    node: Node,
-    dy: Any,
-    pending: dict[Vertex, Any],
-    needed: set[Vertex] | None,
-    kept: Callable[[Vertex], bool],
-    create_graph: bool,
+    node: Node, dy: Any, pending: dict[Vertex, Any], towards: Any, kept: Any, create_graph: bool, check: bool
 ) -> None:
     """Add the gradients of a node's inputs to what has reached them so far."""
     saved = _saved_as_tensors(node) if create_graph else node.saved
     parts = node.backward(dy, *saved)  # type: ignore[misc]  # not None: _inputs_first saw to it
     for source, g in zip(node.inputs, parts, strict=False):
-        if source is None or g is None or (needed is not None and source not in needed):
+        if source is None or g is None or (towards is not None and source not in towards):
             continue
         if callable(g):
             g = g()
+        if check:
+            anomaly.check(f"the backward of {node.op.__name__}", g, (dy,), node.site)
         if g.shape != source.shape:
-            g = _sum_to(g, source.shape)
+            g = sum_to(g, source.shape)
         if source in pending:
             pending[source] = pending[source] + g
         else:
             pending[source] = _own(g, dy, saved, parts) if kept(source) else g
-
-
-def _starting_gradient(output: Variable, start: Any, create_graph: bool) -> Any:
-    if not output.requires_grad:
-        raise GraphError(
-            "backward: this tensor does not require grad: it was made without requires_grad=True on anything that it "
-            "was computed from, or under no_grad()"
-        )
-    data = output.data
-    if start is None:
-        if data.size != 1:
-            raise GraphError(
-                f"backward: a gradient can start by itself only from one element; this output has shape {data.shape}; "
-                "reduce it (.sum(), .mean()) or pass gradient="
-            )
-        start = np.ones_like(data)
-    elif not isinstance(start, Variable):
-        start = np.array(start, data.dtype)
-    if start.shape != data.shape:
-        raise ShapeError(f"backward: the gradient has shape {start.shape}; the output has {data.shape}")
-    if isinstance(start, Variable):
-        return call(cast, start if create_graph else start.data, data.dtype)
-    return output.result(start) if create_graph else start
 
 
 def _inputs_first(starts: Iterable[Vertex]) -> list[Vertex]:
@@ -310,13 +330,6 @@ def _saved_as_tensors(node: Node) -> tuple[Any, ...]:
 
     result = Variable.result
     return tuple(find(saved) for saved in node.saved)
-
-
-def _sum_to(g: Any, shape: Shape) -> Any:
-    """Undo broadcasting: sum over the axes in front and over those that were 1."""
-    front = len(g.shape) - len(shape)
-    axes = (*range(front), *(i + front for i, n in enumerate(shape) if n == 1 and g.shape[i + front] != 1))
-    return g.sum(axis=axes).reshape(shape)
 
 
 def _own(g: Any, dy: Any, saved: tuple[Any, ...], parts: tuple[Any, ...]) -> Any:

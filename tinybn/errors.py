@@ -17,6 +17,18 @@ class GraphError(RuntimeError):
     """A gradient that cannot be computed: no graph, a freed graph, or an output that needs a starting gradient."""
 
 
+class AnomalyError(ArithmeticError, RuntimeError):
+    """A NaN or an infinity that an op has made of finite numbers, under `tinybn.detect_anomaly`."""
+
+
+class ContractError(TypeError):
+    """An op of a user's own that does not return what an op has to."""
+
+
+class GradcheckError(AssertionError, RuntimeError):
+    """A gradient that differs from the central differences, or a point where the function is not differentiable."""
+
+
 class DataError(ValueError):
     """A data file that is missing, truncated or altered."""
 

@@ -44,7 +44,8 @@ def of_labels() -> Iterator[Row]:
             yield Row(
                 function, f"some ignored, {reduction}", followed_by(normal((4, 3)), lambda rng: some_ignored), chosen
             )
-            yield Row(function, f"empty, {reduction}", followed_by(normal((0, 3)), integers(0, 3, (0,))), chosen)
+            empty = followed_by(normal((0, 3)), integers(0, 3, (0,)))
+            yield Row(function, f"empty, {reduction}", empty, chosen, smooth=reduction != "mean")
             yield Row(
                 function,
                 f"all ignored, {reduction}",

@@ -5,31 +5,75 @@ Tensors, arrays and lists are taken alike. Each subject has a room of its own, a
 """
 # ruff: noqa: F403  # what a room offers is its __all__
 
+from collections.abc import Callable
+from typing import Any
+
+from tinybn import inplace
 from tinybn._tensor import Tensor
-from tinybn.functional import activation, comparison, elementwise, index, linalg, reduction, shape, sorting
+from tinybn.functional import (
+    activation,
+    affine,
+    comparison,
+    conv,
+    creation,
+    elementwise,
+    index,
+    linalg,
+    loss,
+    noise,
+    normalization,
+    padding,
+    pooling,
+    reduction,
+    regression_loss,
+    shape,
+    sorting,
+)
 from tinybn.functional.activation import *
+from tinybn.functional.affine import *
 from tinybn.functional.comparison import *
 from tinybn.functional.conv import *
 from tinybn.functional.creation import *
-from tinybn.functional.dropout import *
 from tinybn.functional.elementwise import *
 from tinybn.functional.index import *
 from tinybn.functional.linalg import *
-from tinybn.functional.linear import *
 from tinybn.functional.loss import *
+from tinybn.functional.noise import *
 from tinybn.functional.normalization import *
+from tinybn.functional.numpy_protocol import array_function, array_ufunc
 from tinybn.functional.padding import *
 from tinybn.functional.pooling import *
 from tinybn.functional.reduction import *
+from tinybn.functional.regression_loss import *
 from tinybn.functional.shape import *
 from tinybn.functional.sorting import *
 
 TENSOR_ROOMS = (shape, elementwise, comparison, reduction, index, sorting, linalg, activation)
+OTHER_ROOMS = (creation, affine, conv, pooling, padding, normalization, noise, loss, regression_loss)
 
-__all__ = [name for name, value in globals().items() if callable(value) and name != "Tensor" and name[0] != "_"]
+__all__ = [name for room in (*TENSOR_ROOMS, *OTHER_ROOMS) for name in room.__all__]
 
 for _room in TENSOR_ROOMS:
     for _name in _room.__all__:
         _function = getattr(_room, _name)
         if _function.__code__.co_varnames[:1] == ("input",):
             setattr(Tensor, _name, _function)
+
+# These have a sibling that works in place, under the name with an underscore behind it.
+IN_PLACE = (*elementwise.__all__, "relu", "masked_fill", "tril", "triu", "scatter", "scatter_add", "index_add")
+
+
+def _in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
+        return inplace.change(name, self, function, *args, **options)
+
+    method.__name__ = name
+    method.__doc__ = f"`{name[:-1]}` in place."
+    return method
+
+
+for _name in IN_PLACE:
+    setattr(Tensor, f"{_name}_", _in_place(f"{_name}_", globals()[_name]))
+
+setattr(Tensor, "__array_ufunc__", array_ufunc)  # noqa: B010  # mypy knows no such attribute
+setattr(Tensor, "__array_function__", array_function)  # noqa: B010

@@ -10,6 +10,7 @@ from tinybn._typing import Array
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
 from tinybn.functional.arguments import check_dtypes, check_floating
+from tinybn.storage import mark_changed
 
 __all__ = ["batch_norm"]
 
@@ -86,6 +87,7 @@ def update_running(running_mean: Any, running_var: Any, mean: Array, var: Array,
     for array, new in pairs:
         array *= 1 - momentum
         array += momentum * new
+        mark_changed(array, "batch_norm in training")
     return True
 
 

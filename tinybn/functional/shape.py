@@ -245,13 +245,13 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
 def clone(input: Any) -> Tensor:
     """A copy that gradients flow through."""
     x = as_tensor(input)
-    return apply(ops.cast, x, x.dtype)
+    return apply(ops.clone, x)
 
 
 def contiguous(input: Any) -> Tensor:
     """In row-major order: itself, or a copy."""
     x = as_tensor(input)
-    return x if x.data.flags.c_contiguous else apply(ops.contiguous, x)
+    return x if x.data.flags.c_contiguous else apply(ops.clone, x, "C")
 
 
 def expand(input: Any, *shape: Any) -> Tensor:
@@ -310,7 +310,7 @@ def repeat(input: Any, *repeats: Any) -> Tensor:
     sizes = (1,) * (len(counts) - x.ndim) + x.shape
     pairs = tuple(zip(counts, sizes, strict=True))
     side_by_side = expand(reshape(x, [n for size in sizes for n in (1, size)]), [n for pair in pairs for n in pair])
-    return reshape(apply(ops.contiguous, side_by_side), [count * size for count, size in pairs])
+    return reshape(apply(ops.clone, side_by_side, "C"), [count * size for count, size in pairs])
 
 
 def tile(input: Any, *dims: Any) -> Tensor:
@@ -430,7 +430,7 @@ def _joined(name: str, parts: list[Tensor], dim: int) -> Tensor:
         raise ShapeError(f"{name}: a tensor without axes cannot be joined; use stack; got shapes {shapes}")
     wide = parts[0]
     for part in parts[1:]:
-        wide = wide.to(common_dtype(wide, part))
+        wide = wide.to(common_dtype(wide, part, "cat"))
     chosen = [part for part in parts if part.shape != (0,)] or parts
     axis = axis_of(name, chosen[0], dim)
     if any(_without(part.shape, axis) != _without(chosen[0].shape, axis) for part in chosen):

@@ -11,6 +11,7 @@ from tinybn import random
 from tinybn._tensor import Tensor
 from tinybn._typing import Array, Generator
 from tinybn.errors import ShapeError
+from tinybn.storage import mark_changed
 
 _GAINS = {
     "linear": 1.0,
@@ -121,4 +122,5 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
 
 def _fill(tensor: Tensor, values: Array | float | Any) -> Tensor:
     tensor.data[...] = values
+    mark_changed(tensor.data, "an initialization")
     return tensor

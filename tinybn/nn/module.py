@@ -8,7 +8,10 @@ import numpy as np
 from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array, DTypeLike
 from tinybn.errors import DTypeError, ShapeError, StateError
+from tinybn.hooks import Handle
+from tinybn.nn.hooks import ModuleHooks
 from tinybn.nn.parameter import Parameter
+from tinybn.storage import mark_changed
 
 
 class LoadResult(NamedTuple):
@@ -37,19 +40,54 @@ class Module:
 
     training: bool = True
     _buffer_names: tuple[str, ...] = ()
+    _hooks: ModuleHooks | None = None
 
     def forward(self, *args: Any, **options: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, ...)")
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         try:
-            return self.forward(*args, **options)
+            if self._hooks is None:
+                return self.forward(*args, **options)
+            return self._hooks.run(self, self.forward, args, options)
         except (ShapeError, DTypeError) as error:
             if not getattr(error, "located", False):  # the innermost layer is the one to name
                 name = type(self).__name__ if any(self.children()) else repr(self)
                 error.args = (f"{name}: {error}",)
                 error.located = True  # type: ignore[union-attr]
             raise
+
+    # --- hooks ------------------------------------------------------------------------------------------------------
+
+    def register_forward_pre_hook(self, hook: Callable[["Module", tuple[Any, ...]], Any]) -> Handle:
+        """Call ``hook(module, args)`` before each forward. What it returns, unless None, takes the arguments' place."""
+        return Handle(self._own_hooks().before, hook)
+
+    def register_forward_hook(self, hook: Callable[["Module", tuple[Any, ...], Any], Any]) -> Handle:
+        """Call ``hook(module, args, output)`` after each forward. What it returns, unless None, is the output then.
+
+        >>> import tinybn as tb
+        >>> layer = tb.nn.Linear(3, 2)
+        >>> shapes = []
+        >>> handle = layer.register_forward_hook(lambda module, args, output: shapes.append(output.shape))
+        >>> _ = layer(tb.zeros(4, 3)); handle.remove(); _ = layer(tb.zeros(5, 3))
+        >>> shapes
+        [(4, 2)]
+        """
+        return Handle(self._own_hooks().after, hook)
+
+    def register_full_backward_hook(self, hook: Callable[["Module", Any, Any], Any]) -> Handle:
+        """Call ``hook(module, grad_input, grad_output)`` once the gradients of all inputs have been computed.
+
+        Both are tuples, with None for what requires no grad. If the module has a single input, a gradient that the
+        hook returns takes the place of its own.
+        """
+        return Handle(self._own_hooks().backward, hook)
+
+    def _own_hooks(self) -> ModuleHooks:
+        if self._hooks is None:
+            self._hooks = ModuleHooks()
+        return self._hooks
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -135,10 +173,10 @@ class Module:
             parameter.requires_grad_(requires_grad)
         return self
 
-    def zero_grad(self) -> None:
-        """Drop every parameter's gradient."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop every parameter's gradient, or set it to zero."""
         for parameter in self.parameters():
-            parameter.grad = None
+            parameter.zero_grad(set_to_none)
 
     def to(self, dtype: DTypeLike) -> Self:
         """Cast every floating parameter and buffer, in place."""
@@ -197,6 +235,7 @@ class Module:
             raise DTypeError("load_state_dict: dtypes do not fit: " + "; ".join(wrong))
         for name, array in arrays.items():
             own[name].data[...] = array
+            mark_changed(own[name].data, "load_state_dict")
         return LoadResult(missing, unexpected)
 
     # --- text -------------------------------------------------------------------------------------------------------

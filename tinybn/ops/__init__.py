@@ -3,7 +3,7 @@
 An op returns ``(output, backward, saved)``; the contract stands in ``docs/design.md``. No Tensors in here.
 """
 
-from tinybn.ops._call import call
+from tinybn.ops._call import call, sum_to
 from tinybn.ops.conv import Geometry, conv2d, conv2d_input_grad, conv2d_weight_grad
 from tinybn.ops.elementwise import (
     absolute,
@@ -31,13 +31,13 @@ from tinybn.ops.elementwise import (
     tanh,
     where,
 )
-from tinybn.ops.index import getitem, scatter
+from tinybn.ops.index import getitem, put, scatter
 from tinybn.ops.linalg import linear, matmul
 from tinybn.ops.loss import log_softmax, softmax, softmax_cross_entropy
 from tinybn.ops.normalization import batch_norm, normalize
 from tinybn.ops.pool import gather_plane, max_pool2d, scatter_plane, spread_windows, sum_windows
 from tinybn.ops.reduce import amax, amin, cumsum, mean, sum
-from tinybn.ops.shape import broadcast_to, concatenate, contiguous, flip, reshape, transpose
+from tinybn.ops.shape import broadcast_to, clone, concatenate, flip, reshape, transpose
 
 __all__ = [
     "Geometry",
@@ -49,8 +49,8 @@ __all__ = [
     "broadcast_to",
     "call",
     "cast",
+    "clone",
     "concatenate",
-    "contiguous",
     "conv2d",
     "conv2d_input_grad",
     "conv2d_weight_grad",
@@ -78,6 +78,7 @@ __all__ = [
     "normalize",
     "piecewise_constant",
     "power",
+    "put",
     "relu",
     "reshape",
     "scatter",
@@ -90,6 +91,7 @@ __all__ = [
     "sqrt",
     "subtract",
     "sum",
+    "sum_to",
     "sum_windows",
     "tanh",
     "transpose",

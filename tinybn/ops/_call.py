@@ -1,9 +1,9 @@
-"""How a backward body runs an op without knowing whether it works on arrays or on Tensors."""
+"""What backwards run on arrays and on Tensors alike."""
 
 from collections.abc import Callable
 from typing import Any
 
-from tinybn._typing import Op
+from tinybn._typing import Op, Shape
 
 
 def call(op: Callable[..., Op], *args: Any, **options: Any) -> Any:
@@ -16,3 +16,10 @@ def call(op: Callable[..., Op], *args: Any, **options: Any) -> Any:
         if apply is not None:
             return apply(op, *args, **options)
     return op(*args, **options)[0]
+
+
+def sum_to(g: Any, shape: Shape) -> Any:
+    """Undo the broadcasting of a gradient: sum over the axes in front and over those that were 1."""
+    front = len(g.shape) - len(shape)
+    axes = (*range(front), *(i + front for i, n in enumerate(shape) if n == 1 and g.shape[i + front] != 1))
+    return g.sum(axis=axes).reshape(shape)

@@ -20,6 +20,7 @@ import numpy as np
 
 from tinybn._typing import Array, Op, Shape
 from tinybn.ops._call import call
+from tinybn.saved import needs
 
 # Bytes of columns made at a time. A step of the CNN of tools/cnn_step.py (batch 64) takes 35 to 36 ms on one core with
 # 512 KB to 2 MB, and 38 with all at once; two cores want few products: 30 ms with 512 KB, 27 with 2 MB.
@@ -43,6 +44,7 @@ class Geometry(NamedTuple):
         return p, q
 
 
+@needs((1,), (0,), ())
 def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Geometry) -> Op:
     """x (N, C, H, W), weight (K, C/G, R, S), bias (K,) or None → (N, K, P, Q)."""
     p, q = geometry.output_size(x.shape[2:], weight.shape[2:])
@@ -53,17 +55,19 @@ def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Geometry) -> O
         _product(columns, matrix, out=y[part].reshape(-1, k))
     if bias is not None:
         y += bias
+    x_shape, weight_shape = x.shape, weight.shape
 
     def backward(dy: Any, x: Any, weight: Any) -> tuple[Any, ...]:
         return (
-            lambda: call(conv2d_input_grad, dy, weight, geometry, x.shape),
-            lambda: call(conv2d_weight_grad, dy, x, geometry, weight.shape),
+            lambda: call(conv2d_input_grad, dy, weight, geometry, x_shape),
+            lambda: call(conv2d_weight_grad, dy, x, geometry, weight_shape),
             lambda: dy.sum(axis=(0, 2, 3)),
         )
 
     return _in_layout_of(x, y), backward, (x, weight)
 
 
+@needs((1,), (0,))
 def conv2d_input_grad(y: Array, weight: Array, geometry: Geometry, shape: Shape) -> Op:
     """The gradient of conv2d for its input, of the given shape (N, C, H, W). A transposed convolution of y."""
     n, c, h, w = shape
@@ -81,16 +85,18 @@ def conv2d_input_grad(y: Array, weight: Array, geometry: Geometry, shape: Shape)
                 # Windows overlap, but at one kernel position no two of them meet.
                 windows[part, :, :, i, j] += columns[:, :, :, :, i, j].transpose(1, 2, 3, 0, 4)
     x = x[:, ph : ph + h, pw : pw + w]
+    weight_shape = weight.shape
 
     def backward(dx: Any, y: Any, weight: Any) -> tuple[Any, ...]:
         return (
             lambda: call(conv2d, dx, weight, None, geometry),
-            lambda: call(conv2d_weight_grad, y, dx, geometry, weight.shape),
+            lambda: call(conv2d_weight_grad, y, dx, geometry, weight_shape),
         )
 
     return _in_layout_of(y, x), backward, (y, weight)
 
 
+@needs((1,), (0,))
 def conv2d_weight_grad(y: Array, x: Array, geometry: Geometry, shape: Shape) -> Op:
     """The gradient of conv2d for its weight, of the given shape (K, C/G, R, S)."""
     k, c, r, s = shape
@@ -100,11 +106,12 @@ def conv2d_weight_grad(y: Array, x: Array, geometry: Geometry, shape: Shape) -> 
     for part, columns in _column_blocks(x, (r, s), geometry):
         matrix += y_last[part].reshape(-1, g, k // g).transpose(1, 2, 0) @ columns
     weight = matrix.reshape(k, r, s, c).transpose(0, 3, 1, 2).copy()
+    x_shape = x.shape
 
     def backward(dweight: Any, y: Any, x: Any) -> tuple[Any, ...]:
         return (
             lambda: call(conv2d, x, dweight, None, geometry),
-            lambda: call(conv2d_input_grad, y, dweight, geometry, x.shape),
+            lambda: call(conv2d_input_grad, y, dweight, geometry, x_shape),
         )
 
     return weight, backward, (y, x)

@@ -8,6 +8,7 @@ import numpy as np
 from tinybn import kernels
 from tinybn._typing import Array, Op
 from tinybn.ops._call import call
+from tinybn.saved import needs
 
 
 def add(x: Array, y: Array) -> Op:
@@ -28,6 +29,7 @@ def subtract(x: Array, y: Array) -> Op:
     return out, backward, ()
 
 
+@needs((1,), (0,))
 def multiply(x: Array, y: Array) -> Op:
     out = x * y
 
@@ -37,9 +39,9 @@ def multiply(x: Array, y: Array) -> Op:
     return out, backward, (x, y)
 
 
+@needs((1,), (0, 1))
 def divide(x: Array, y: Array) -> Op:
-    with np.errstate(all="ignore"):
-        out = x / y
+    out = x / y
 
     def backward(dy: Any, x: Any, y: Any) -> tuple[Any, ...]:
         return lambda: dy / y, lambda: -dy * x / (y * y)
@@ -56,9 +58,9 @@ def negative(x: Array) -> Op:
     return out, backward, ()
 
 
+@needs((0, 1), (0, 1, 2))
 def power(x: Array, y: Array) -> Op:
-    with np.errstate(all="ignore"):
-        out = x**y
+    out = x**y
 
     def backward(dy: Any, x: Any, y: Any, out: Any) -> tuple[Any, ...]:
         # d(x**0)/dx is 0 even at x = 0, and so is d(0**y)/dy, where the plain formulas give 0·inf.
@@ -77,8 +79,7 @@ def power(x: Array, y: Array) -> Op:
 
 
 def exp(x: Array) -> Op:
-    with np.errstate(all="ignore"):
-        out = np.exp(x)
+    out = np.exp(x)
 
     def backward(dy: Any, out: Any) -> tuple[Any, ...]:
         return (dy * out,)
@@ -87,8 +88,7 @@ def exp(x: Array) -> Op:
 
 
 def log(x: Array) -> Op:
-    with np.errstate(all="ignore"):
-        out = np.log(x)
+    out = np.log(x)
 
     def backward(dy: Any, x: Any) -> tuple[Any, ...]:
         return (dy / x,)
@@ -117,8 +117,7 @@ def log1p(x: Array) -> Op:
 
 
 def sqrt(x: Array) -> Op:
-    with np.errstate(all="ignore"):
-        out = np.sqrt(x)
+    out = np.sqrt(x)
 
     def backward(dy: Any, out: Any) -> tuple[Any, ...]:
         return (dy / (2 * out),)
@@ -146,7 +145,7 @@ def cos(x: Array) -> Op:
 
 def absolute(x: Array) -> Op:
     out = np.absolute(x)
-    sign = np.sign(x)  # 0 at 0, as in PyTorch
+    sign = (x > 0).astype(x.dtype) - (x < 0)  # 0 at 0 and at NaN, as in PyTorch
 
     def backward(dy: Any) -> tuple[Any, ...]:
         return (dy * sign,)
@@ -165,8 +164,7 @@ def tanh(x: Array) -> Op:
 
 def sigmoid(x: Array) -> Op:
     """1 / (1 + exp(−x)). An overflow of exp gives 1/inf = 0, which is right."""
-    with np.errstate(over="ignore"):
-        out = 1 / (1 + np.exp(-x))
+    out = 1 / (1 + np.exp(-x))
 
     def backward(dy: Any, out: Any) -> tuple[Any, ...]:
         return (dy * (out * (1 - out)),)
@@ -215,7 +213,7 @@ def erf(x: Array) -> Op:
 
 
 def maximum(x: Array, y: Array) -> Op:
-    """The larger of the two; NaN comes through. At a tie each gets half of the gradient, as in PyTorch."""
+    """The larger of the two; NaN comes through. At a tie each gets half of the gradient, and all at NaN, as in PyTorch."""
     return _extreme(x, y, np.maximum(x, y))
 
 
@@ -225,10 +223,11 @@ def minimum(x: Array, y: Array) -> Op:
 
 
 def _extreme(x: Array, y: Array, out: Array) -> Op:
-    share = np.where(x == y, 0.5, x == out).astype(np.result_type(out))  # of the gradient, for x
+    nan = np.isnan(out) if out.dtype.kind == "f" else False
+    share = np.where(x == y, 0.5, (x == out) | nan).astype(np.result_type(out))  # of the gradient, for x
 
     def backward(dy: Any) -> tuple[Any, ...]:
-        return lambda: dy * share, lambda: dy * (1 - share)
+        return lambda: dy * share, lambda: dy * np.where(nan, share, 1 - share)
 
     return out, backward, ()
 
@@ -237,10 +236,10 @@ def where(condition: Array, x: Array, y: Array) -> Op:
     """x where the condition holds, y elsewhere."""
     out = np.where(condition, x, y)
 
-    def backward(dy: Any) -> tuple[Any, ...]:
+    def backward(dy: Any, condition: Any) -> tuple[Any, ...]:
         return None, lambda: call(where, condition, dy, 0.0), lambda: call(where, condition, 0.0, dy)
 
-    return out, backward, ()
+    return out, backward, (condition,)
 
 
 def cast(x: Array, dtype: Any) -> Op:

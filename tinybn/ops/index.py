@@ -1,5 +1,6 @@
 """Reading and scattering by index. Each is the other's derivative."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ def getitem(x: Array, index: Any) -> Op:
     out = x[index]
     shape = x.shape
 
-    def backward(dy: Any) -> tuple[Any, ...]:
+    def backward(dy: Any, index: Any) -> tuple[Any, ...]:
         return (call(scatter, dy, index, shape),)
 
-    return out, backward, ()
+    return out, backward, (index,)
 
 
 def scatter(y: Array, index: Any, shape: Shape) -> Op:
@@ -27,10 +28,32 @@ def scatter(y: Array, index: Any, shape: Shape) -> Op:
     else:
         np.add.at(out, index, y)
 
-    def backward(dy: Any) -> tuple[Any, ...]:
+    def backward(dy: Any, index: Any) -> tuple[Any, ...]:
         return (call(getitem, dy, index),)
 
-    return out, backward, ()
+    return out, backward, (index,)
+
+
+def put(x: Array, value: Array, index: Any, out: Array | None = None) -> Op:
+    """x with x[index] = value; ``out=x`` makes the change in place. Where an index repeats, one of its values stays."""
+    out = x.copy(order="K") if out is None else out
+    out[index] = value
+    shape = x.shape
+
+    def backward(dy: Any, index: Any) -> tuple[Any, ...]:
+        return lambda: call(put, dy, 0, index), lambda: call(getitem, dy, index) * _stay(shape, index)
+
+    return out, backward, (index,)
+
+
+def _stay(shape: Shape, index: Any) -> Any:
+    """1 for each value that is put at `index` and stays, 0 for one that a later one overwrites."""
+    if _is_basic(index):
+        return 1
+    places = np.arange(math.prod(shape)).reshape(shape)[index]
+    last = np.zeros(math.prod(shape), int)
+    last[places] = np.arange(places.size).reshape(places.shape)
+    return last[places] == np.arange(places.size).reshape(places.shape)
 
 
 def _is_basic(index: Any) -> bool:

@@ -3,8 +3,10 @@
 from typing import Any
 
 from tinybn._typing import Array, Op
+from tinybn.saved import needs
 
 
+@needs((1,), (0,))
 def matmul(x: Array, y: Array) -> Op:
     """x @ y for arrays of two or more axes, (..., n, k) @ (..., k, m); the axes in front broadcast."""
     out = x @ y
@@ -15,6 +17,7 @@ def matmul(x: Array, y: Array) -> Op:
     return out, backward, (x, y)
 
 
+@needs((1,), (0,), ())
 def linear(x: Array, weight: Array, bias: Array | None) -> Op:
     """x·weightᵀ + bias for x (N, in), weight (out, in), bias (out,) or None.
 

@@ -37,7 +37,7 @@ def normalize(x: Array, weight: Array | None, bias: Array | None, mean: Array, v
     """With given statistics (C,), which are constants."""
     y = kernels.normalize(x, mean, var, weight, bias, eps)
 
-    def backward(dy: Any, x: Any, weight: Any) -> tuple[Any, ...]:
+    def backward(dy: Any, x: Any, weight: Any, mean: Array, var: Array) -> tuple[Any, ...]:
         if isinstance(dy, np.ndarray):
             return kernels.normalize_backward(dy, x, mean, var, weight, eps)
         axes, shape = _reduced_axes(x), _channel_shape(x)
@@ -46,7 +46,7 @@ def normalize(x: Array, weight: Array | None, bias: Array | None, mean: Array, v
         scale = rstd if weight is None else weight.reshape(shape) * rstd
         return dy * scale, (dy * x_hat).sum(axis=axes), dy.sum(axis=axes)
 
-    return y, backward, (x, weight)
+    return y, backward, (x, weight, mean, var)
 
 
 def _reduced_axes(x: Any) -> tuple[int, ...]:

@@ -32,20 +32,20 @@ def gather_plane(x: Array, index: Array) -> Op:
     out = np.where(positions < 0, 0, np.take_along_axis(planes, positions, axis=2)).reshape(index.shape)
     size = x.shape[2:]
 
-    def backward(dy: Any) -> tuple[Any, ...]:
+    def backward(dy: Any, index: Any) -> tuple[Any, ...]:
         return (call(scatter_plane, dy, index, size),)
 
-    return out, backward, ()
+    return out, backward, (index,)
 
 
 def scatter_plane(y: Array, index: Array, size: tuple[int, int]) -> Op:
     """The derivative of `gather_plane`: zeros (N, C, H, W) with each value of y added at its position."""
     out = kernels.scatter_plane(y, index, size)
 
-    def backward(dx: Any) -> tuple[Any, ...]:
+    def backward(dx: Any, index: Any) -> tuple[Any, ...]:
         return (call(gather_plane, dx, index),)
 
-    return out, backward, ()
+    return out, backward, (index,)
 
 
 def sum_windows(x: Array, kernel: tuple[int, int], geometry: Geometry) -> Op:

@@ -57,7 +57,7 @@ def amin(x: Array, axis: Axis = None, keepdims: bool = False) -> Op:
 def _backward_of_extreme(x: Array, out: Array, axis: Axis) -> Any:
     kept = kept_shape(x.shape, axis)
     hit = x == np.reshape(out, kept)
-    share = (hit / np.maximum(hit.sum(axis=axis, keepdims=True), 1)).astype(x.dtype)
+    share = (hit / hit.sum(axis=axis, keepdims=True)).astype(x.dtype)  # NaN where the extreme is NaN
 
     def backward(dy: Any) -> tuple[Any, ...]:
         return (dy.reshape(kept) * share,)

@@ -58,9 +58,9 @@ def flip(x: Array, axes: tuple[int, ...]) -> Op:
     return out, backward, ()
 
 
-def contiguous(x: Array) -> Op:
-    """A copy in row-major order."""
-    out = x.copy(order="C")
+def clone(x: Array, order: Any = "K") -> Op:
+    """A copy, in the memory layout of x or in row-major order, "C"."""
+    out = x.copy(order=order)
 
     def backward(dy: Any) -> tuple[Any, ...]:
         return (dy,)

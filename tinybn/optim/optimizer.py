@@ -8,7 +8,8 @@ import numpy as np
 from tinybn._tensor import Tensor
 from tinybn._typing import Array
 from tinybn.errors import ShapeError
-from tinybn.grad_mode import enable_grad
+from tinybn.modes import enable_grad
+from tinybn.storage import mark_changed
 
 
 class Optimizer:
@@ -63,10 +64,7 @@ class Optimizer:
         """Drop the gradients, or set them to zero."""
         for group in self.param_groups:
             for p in group["params"]:
-                if set_to_none:
-                    p.grad = None
-                elif p.grad is not None:
-                    p.grad.data.fill(0)
+                p.zero_grad(set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every parameter that has a gradient.
@@ -85,11 +83,13 @@ class Optimizer:
             for p in group["params"]:
                 self._check_gradient(p)
         position = 0
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._update(p.data, p.grad.data, self.state.setdefault(position, {}), group)
-                position += 1
+        with np.errstate(all="ignore"):  # infinity is a value, as it is in the ops
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if p.grad is not None:
+                        self._update(p.data, p.grad.data, self.state.setdefault(position, {}), group)
+                        mark_changed(p.data, f"{type(self).__name__}.step")
+                    position += 1
         return loss
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinybn import functional as F
-from tinybn.grad_mode import no_grad
+from tinybn.modes import no_grad
 from tinybn.nn import Module
 from tinybn.optim import Optimizer
 from tinybn.optim.lr_scheduler import LRScheduler

@@ -1,0 +1,172 @@
+"""gradcheck and gradgradcheck: what they find and how they say it; ops that users write, and what check_op finds."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinybn as tb
+from tinybn.errors import ContractError, DTypeError, GradcheckError
+
+
+def leaf(*values: float) -> tb.Tensor:
+    return tb.tensor(values, dtype=np.float64, requires_grad=True)
+
+
+@tb.custom_op
+def half_square(x):
+    return x * x, lambda dy, x: (dy * x,), (x,)  # without the 2
+
+
+def test_message_has_output_input_indices_values_and_op():
+    message = (
+        "gradcheck: half_square: the derivative of output 0[(2,)] for input 0[(2,)] = 6.0 is 6.0 by backward and 12.0"
+    )
+    with pytest.raises(GradcheckError, match=re.escape(message)):
+        tb.gradcheck(half_square, leaf(0.0, 0.0, 6.0))
+
+
+def test_message_has_the_ops_of_a_composition():
+    def wrong(x: Any, y: Any) -> Any:
+        return x * 2, tb.exp(half_square(y))
+
+    message = r"wrong \(.*exp, half_square.*\): .* output 1\[\(0,\)\] for input 1\[\(0,\)\]"
+    with pytest.raises(GradcheckError, match=message):
+        tb.gradcheck(wrong, (leaf(1.0), leaf(0.5)))
+
+
+def test_raising_can_be_switched_off():
+    assert tb.gradcheck(half_square, leaf(3.0), raise_exception=False) is False
+
+
+def test_a_constant_that_is_not_one_is_found_when_differentiated_twice():
+    @tb.custom_op
+    def square(x):
+        return x * x, lambda dy: (dy * (2 * x),), ()  # x captured: right once, lost when differentiated again
+
+    assert tb.gradcheck(square, leaf(1.0, 2.0))
+    with pytest.raises(GradcheckError, match="gradgradcheck: square"):
+        tb.gradgradcheck(square, leaf(1.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("function", "point"),
+    [
+        (tb.relu, 0.0),
+        (tb.abs, 0.0),
+        (tb.floor, 2.0),
+        (lambda x: tb.maximum(x, 1.0), 1.0),
+        (lambda x: x.clamp(-1, 1), -1.0),
+        (tb.sqrt, 1e-9),
+        (tb.relu, 1e-7),
+    ],
+    ids=["relu", "abs", "floor", "maximum", "clamp", "sqrt", "near a kink"],
+)
+def test_points_without_a_derivative_are_noticed(function, point):
+    with pytest.raises(GradcheckError, match=r"(not differentiable here: along input 0\[\(1,\)\]|not finite)"):
+        tb.gradcheck(function, leaf(0.7, point))
+
+
+@pytest.mark.parametrize(
+    "function", [tb.exp, lambda x: x**4, lambda x: (x * 1000).sin()], ids=["exp", "power", "steep"]
+)
+def test_curved_functions_are_no_kinks(function):
+    assert tb.gradcheck(function, leaf(0.0, 1.0, -3.0, 7.0))
+
+
+def test_float32_and_constants_are_refused():
+    with pytest.raises(DTypeError, match="input 0 is float32"):
+        tb.gradcheck(tb.exp, tb.ones(2, requires_grad=True))
+    with pytest.raises(ValueError, match="no input requires grad"):
+        tb.gradcheck(tb.exp, tb.ones(2))
+
+
+def test_a_function_that_is_not_one():
+    with pytest.raises(GradcheckError, match="other values when it was called again"):
+        tb.gradcheck(lambda x: tb.functional.dropout(x, 0.5), leaf(*[1.0] * 30))
+
+
+def test_values_that_are_not_finite():
+    with pytest.raises(GradcheckError, match=r"output 0 of .* is not finite"):
+        tb.gradcheck(lambda x: 1 / x, leaf(0.0))
+
+
+def test_a_detached_part_is_found():
+    with pytest.raises(GradcheckError, match=r"0\.0 by backward and 1"):
+        tb.gradcheck(lambda x: x.detach(), leaf(1.0))
+
+
+def test_a_custom_op_takes_numbers_arrays_and_options():
+    @tb.custom_op
+    def scaled(x, factor, *, sign=1):
+        return x * factor * sign, lambda dy, x, factor: (dy * factor * sign, dy * x * sign), (x, factor)
+
+    x = leaf(1.0, 2.0)
+    y = scaled(x, np.array([3.0, 4.0]), sign=-1)
+    assert y.tolist() == [-3, -8]
+    y.sum().backward()
+    assert x.grad.tolist() == [-3, -4]
+    assert scaled(x, 2.0).tolist() == [2, 4]
+    assert tb.gradcheck(scaled, (leaf(1.0, 2.0), leaf(3.0))) and tb.gradgradcheck(scaled, (leaf(1.0, 2.0), leaf(3.0)))
+
+
+@pytest.mark.parametrize(
+    "returned", [lambda x: x, lambda x: (x, x), lambda x: (x, None, ()), lambda x: (x, lambda dy: (dy,), [x])]
+)
+def test_a_custom_op_that_returns_something_else(returned):
+    def cube(x):
+        return returned(x)
+
+    with pytest.raises(ContractError, match=r"cube: returned .* not \(output, backward, saved\)"):
+        tb.custom_op(cube)(leaf(1.0))
+
+
+@pytest.mark.parametrize("gradients", [lambda dy: dy, lambda dy: (), lambda dy: [dy]])
+def test_a_backward_that_returns_something_else(gradients):
+    @tb.custom_op
+    def identity(x):
+        return x * 1, gradients, ()
+
+    with pytest.raises(ContractError, match="identity: its backward returned"):
+        identity(leaf(1.0)).backward()
+
+
+def saves_a_copy(x):
+    return x * x, lambda dy, x: (2 * dy * x,), (x.copy(),)
+
+
+def changes_its_input(x):
+    x += 1
+    return x * 1, lambda dy: (dy,), ()
+
+
+def changes_dy(x):
+    def backward(dy):
+        dy *= 2
+        return (dy,)
+
+    return x * 2, backward, ()
+
+
+def has_another_shape(x):
+    return x.sum(), lambda dy: (np.ones(3) * dy,), ()
+
+
+@pytest.mark.parametrize(
+    ("op", "rule"),
+    [
+        (saves_a_copy, r"saved\[0\] is an array of shape \(2,\) that is neither"),
+        (changes_its_input, "changed its arguments in place"),
+        (changes_dy, "changed dy or its output in place"),
+        (has_another_shape, r"gradient 0 has shape \(3,\); the argument has \(2,\)"),
+    ],
+)
+def test_check_op_names_the_rule(op, rule):
+    with pytest.raises(ContractError, match=f"{op.__name__}: {rule}"):
+        tb.check_op(op, np.array([1.0, 2.0]))
+
+
+def test_check_op_checks_derivatives():
+    with pytest.raises(GradcheckError, match="half_square"):
+        tb.check_op(half_square, np.array([1.0, 2.0]))

@@ -1,0 +1,67 @@
+"""What ops save for their backwards: left out where no gradient will ask for it, and found changed where it was."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from tinybn import anomaly
+from tinybn.errors import GraphError
+from tinybn.storage import changed_since, clock
+
+
+def needs(*positions: tuple[int, ...]) -> Callable[[Any], Any]:
+    """Decorates an op: the gradient of its first argument needs what stands at these positions of ``saved``, and so on.
+
+    ``@needs((1,), (0,))`` over multiply: dx = dy·y and dy = dy·x. Where x alone requires grad, x is then not saved.
+    """
+
+    def mark(op: Any) -> Any:
+        op.needs = [sum(1 << p for p in kept) for kept in positions]  # as bits
+        return op
+
+    return mark
+
+
+def needed(op: Any, inputs: Iterable[Any], saved: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What an op saved, None for what only the gradients of constants (inputs that are None) need."""
+    needs = getattr(op, "needs", None)
+    if needs is None:
+        return saved
+    kept = 0
+    for vertex, bits in zip(inputs, needs, strict=False):
+        if vertex is not None:
+            kept |= bits
+    return tuple([value if kept >> i & 1 else None for i, value in enumerate(saved)])
+
+
+def check_unchanged(nodes: Iterable[Any]) -> None:
+    """Raise if a node saved something that has been changed in place since."""
+    for node in nodes:
+        if node.time == clock.now:
+            continue
+        for value in node.saved:
+            author = changed_since(value, node.time)
+            if author is not None:
+                name = node.op.__name__
+                where = anomaly.described(node.site) or (
+                    "; run the forward under tb.detect_anomaly(check_nan=False) to see its line here"
+                )
+                raise GraphError(
+                    f"backward: {name} needs {_role(node, value)} as it was, but {author} has changed it in place. "
+                    f"Change a clone() instead, or make the change before {name} reads it. This is {node!r}{where}"
+                )
+
+
+def _role(node: Any, value: Any) -> str:
+    """What a saved value is to its node."""
+    if not isinstance(value, np.ndarray):
+        return "an index"
+    if id(value) == node.out_id:
+        return f"its output, a tensor of shape {value.shape},"
+    for i, source in enumerate(node.inputs):
+        if getattr(source, "data", source) is value:
+            return f"its argument {i}, a leaf of shape {value.shape},"
+        if getattr(source, "out_id", None) == id(value):
+            return f"its argument {i}, a tensor of shape {value.shape} that {source.op.__name__} made,"
+    return f"a constant of shape {value.shape}"

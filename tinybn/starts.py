@@ -1,0 +1,57 @@
+"""What `backward` and `grad` are given, checked: outputs with the gradients to start from, and inputs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinybn.errors import GraphError, ShapeError
+from tinybn.ops import call, cast
+
+
+def listed(tensors: Any) -> list[Any]:
+    """One tensor or a sequence of them as a list."""
+    return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
+
+
+def starting_gradients(name: str, outputs: Sequence[Any], given: Any, create_graph: bool) -> list[Any]:
+    """One gradient for each output: arrays, or Tensors if they are to be differentiated."""
+    many = listed(given) if len(outputs) == 1 or isinstance(given, list | tuple) else [given] * len(outputs)
+    if len(outputs) == 1 and not (len(many) == 1 and hasattr(many[0], "shape")):
+        many = [given]  # nested lists: the gradient itself
+    if len(many) != len(outputs):
+        raise GraphError(
+            f"{name}: {len(outputs)} outputs but {len(many)} gradient{'s' * (len(many) != 1)} to start from"
+        )
+    return [_starting_gradient(name, y, dy, create_graph) for y, dy in zip(outputs, many, strict=True)]
+
+
+def _starting_gradient(name: str, output: Any, start: Any, create_graph: bool) -> Any:
+    if not output.tracked:
+        raise GraphError(
+            f"{name}: this tensor does not require grad: it was made without requires_grad=True on anything that it "
+            "was computed from, or under no_grad()"
+        )
+    data = output.data
+    if start is None:
+        if data.size != 1:
+            raise GraphError(
+                f"{name}: a gradient can start by itself only from one element; this output has shape {data.shape}; "
+                "reduce it (.sum(), .mean()) or pass the gradient to start from"
+            )
+        start = np.ones_like(data)
+    is_tensor = isinstance(start, output.result)
+    if not is_tensor:
+        start = np.array(start, data.dtype)
+    if start.shape != data.shape:
+        raise ShapeError(f"{name}: the gradient has shape {start.shape}; the output has {data.shape}")
+    if is_tensor:
+        return call(cast, start if create_graph else start.data, data.dtype)
+    return output.result(start) if create_graph else start
+
+
+def check_inputs(name: str, inputs: Sequence[Any]) -> None:
+    """Refuse inputs that nothing can flow to."""
+    for i, x in enumerate(inputs):
+        if not x.tracked:
+            raise GraphError(f"{name}: input {i} does not require grad; make it with requires_grad=True")
