@@ -213,7 +213,7 @@ def erf(x: Array) -> Op:
 
 
 def maximum(x: Array, y: Array) -> Op:
-    """The larger of the two; NaN comes through. At a tie each gets half of the gradient, and all at NaN, as in PyTorch."""
+    """The larger of the two; NaN comes through. The gradient is halved at a tie and goes to both at NaN, as in PyTorch."""
     return _extreme(x, y, np.maximum(x, y))
 
 
