@@ -9,6 +9,9 @@
 
 # ruff: noqa: F401, F403  # what a room of tinybn.functional offers is its __all__
 
+from numpy import bool_ as bool
+from numpy import float16, float32, float64, int8, int16, int32, int64, uint8
+
 from tinybn import data, errors, functional, kernels, memory, nn, ops, optim, train
 from tinybn._tensor import Tensor, as_tensor, from_numpy, tensor
 from tinybn.autograd import grad

@@ -1,6 +1,5 @@
 """Tensor: an array, its gradient, and the operators and methods that apply ops to it."""
 
-import builtins
 import operator
 import weakref
 from collections.abc import Callable, Iterator
@@ -76,6 +75,10 @@ class Tensor(Variable):
     def dim(self) -> int:
         return self.data.ndim
 
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in memory in row-major order."""
+        return self.data.flags.c_contiguous
+
     def __len__(self) -> int:
         if not self.data.ndim:
             raise TypeError("len: a 0-d tensor has no length")
@@ -116,8 +119,8 @@ class Tensor(Variable):
     def tolist(self) -> Any:
         return self.data.tolist()
 
-    def __float__(self) -> builtins.float:
-        return builtins.float(self.item())
+    def __float__(self) -> float:
+        return float(self.item())
 
     def __int__(self) -> int:
         return int(self.item())
@@ -222,11 +225,9 @@ class Tensor(Variable):
             return self
         return apply(ops.cast, self, dtype) if dtype.kind == "f" else Tensor(self.data.astype(dtype))
 
-    def float(self) -> "Tensor":
-        return self.to(np.float32)
-
-    def double(self) -> "Tensor":
-        return self.to(np.float64)
+    def type_as(self, other: "Tensor") -> "Tensor":
+        """In the dtype of another tensor."""
+        return self.to(other.data.dtype)
 
     # --- arithmetic ---------------------------------------------------------------------------------------------
 
@@ -380,6 +381,26 @@ class Tensor(Variable):
 
         def __getattr__(self, name: str) -> Any: ...
 
+
+def _cast_to(dtype: Any) -> Callable[[Tensor], Tensor]:
+    def cast(self: Tensor) -> Tensor:
+        return self.to(dtype)
+
+    cast.__doc__ = f"In {np.dtype(dtype)}."
+    return cast
+
+
+# Set from here, because methods called float, int and bool would hide the types in the class above.
+for _name, _dtype in {
+    "half": np.float16,
+    "float": np.float32,
+    "double": np.float64,
+    "short": np.int16,
+    "int": np.int32,
+    "long": np.int64,
+    "bool": np.bool_,
+}.items():
+    setattr(Tensor, _name, _cast_to(_dtype))
 
 Variable.result = Tensor
 

@@ -1,0 +1,554 @@
+"""In-place changes: what they compute, what their gradients are, what is refused and what the errors say.
+
+Most programs run with tinybn and with PyTorch alike: ``program(lib)`` uses what both have.
+"""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import leaf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import load_torch
+
+import tinybn as tb
+from tinybn.errors import DTypeError, GraphError, ShapeError
+
+
+def make(lib: Any, values: Any) -> Any:
+    return lib.tensor(values, requires_grad=True)
+
+
+def arithmetic(lib):
+    x = make(lib, [1.0, 2.0, 3.0])
+    y = x * 2
+    y += 1
+    y -= x
+    y *= 3
+    y /= 2
+    y.sum().backward()
+    return x.grad, y
+
+
+def power(lib):
+    x = make(lib, [1.0, 2.0, 3.0])
+    y = x * 2
+    y **= 3
+    (y * x).sum().backward()
+    return x.grad, y
+
+
+def by_a_tensor(lib):
+    x, w = make(lib, [1.0, 2.0]), make(lib, [3.0, 4.0])
+    y = x * 1
+    y *= w
+    y.sum().backward()
+    return x.grad, w.grad
+
+
+def of_a_view(lib):
+    x = make(lib, [[1.0, 2.0], [3.0, 4.0]])
+    y = x * 2
+    row = y[0]
+    row *= 3
+    (y * y).sum().backward()
+    return x.grad, y, row
+
+
+def of_a_row(lib):
+    x = make(lib, [[1.0, 2.0], [3.0, 4.0]])
+    y = x * 2
+    y[0] *= 3
+    (y * y).sum().backward()
+    return x.grad, y
+
+
+def seen_by_views(lib):
+    x = make(lib, [[1.0, 2.0], [3.0, 4.0]])
+    y = x * 2
+    flat, turned, corner = y.reshape(4), y.T, y[1:, 1:]
+    y[1] = 5.0
+    y *= x
+    (flat.sum() + (turned * turned).sum() + corner.sum()).backward()
+    return x.grad, flat, turned, corner
+
+
+def seen_by_a_view_of_a_view(lib):
+    x = make(lib, [1.0, 2.0, 3.0, 4.0])
+    y = x * 1
+    inner = y[1:].reshape(3, 1)[:2]
+    y *= 10
+    inner += 1
+    (y * y).sum().backward()
+    return x.grad, y, inner
+
+
+def of_a_buffer(lib):
+    w = make(lib, [1.0, 2.0])
+    buffer = lib.zeros(3, 2)
+    for i in range(3):
+        buffer[i] = w * (i + 1)
+    assert buffer.requires_grad
+    (buffer * buffer).sum().backward()
+    return w.grad, buffer
+
+
+def of_a_row_of_a_buffer(lib):
+    w = make(lib, [1.0, 2.0])
+    buffer = lib.zeros(2, 2)
+    row = buffer[0]
+    row += w
+    (buffer * buffer).sum().backward()
+    return w.grad, buffer
+
+
+def item_assignment(lib):
+    x, v = make(lib, [1.0, 2.0, 3.0]), make(lib, 5.0)
+    y = x * 1
+    y[1] = v
+    y[2] = 0
+    (y * y).sum().backward()
+    return x.grad, v.grad
+
+
+def by_a_mask(lib):
+    x = make(lib, [1.0, 2.0, 3.0])
+    y = x * x
+    y[y > 2] = 0
+    y.sum().backward()
+    return x.grad, y
+
+
+def by_integers(lib):
+    x, v = make(lib, [1.0, 2.0, 3.0]), make(lib, [[7.0, 8.0]])
+    y = x * 1
+    y[lib.tensor([2, 0])] = v
+    (y * y).sum().backward()
+    return x.grad, v.grad, y
+
+
+def broadcast_values(lib):
+    x, v = make(lib, [[1.0, 2.0], [3.0, 4.0]]), make(lib, [5.0])
+    y = x * 1
+    y[:, 0] = v
+    (y * y).sum().backward()
+    return x.grad, v.grad
+
+
+def named_methods(lib):
+    x = make(lib, [-1.0, 2.0, 3.0])
+    y = x * 2
+    y.add_(1).mul_(2).clamp_(-1, 9).sub_(x, alpha=2).neg_()
+    y.masked_fill_(y > 10, 4.0)
+    y.sum().backward()
+    return x.grad, y
+
+
+def fill_zero_copy(lib):
+    x, v = make(lib, [1.0, 2.0, 3.0]), make(lib, [4.0, 5.0, 6.0])
+    y, z, c = x * 1, x * 1, x * 1
+    y.fill_(3)
+    z.zero_()
+    c.copy_(v)
+    (y.sum() + (z * x).sum() + (c * c).sum()).backward()
+    return x.grad, v.grad, y, z
+
+
+def differentiated_twice(lib):
+    x = make(lib, [1.0, 2.0])
+    y = x * x
+    y *= x
+    (g,) = lib.autograd.grad(y.sum(), x, create_graph=True)
+    g.sum().backward()
+    return g, x.grad
+
+
+def what_is_not_needed_may_change(lib):
+    x, c = make(lib, [1.0, 2.0]), lib.tensor([3.0, 4.0])
+    y = x * 2
+    z = y * c  # needs c, not y
+    y += 1
+    z.sum().backward()
+    return x.grad, y
+
+
+def an_input_whose_op_saved_the_output(lib):
+    x = make(lib, [1.0, 2.0])
+    y = x.exp()
+    with lib.no_grad():
+        x += 1
+    y.sum().backward()
+    return x.grad, x
+
+
+def without_recording(lib):
+    x = make(lib, [1.0, 2.0])
+    y = x * 1
+    with lib.no_grad():
+        y *= 5
+        x += 1
+        x[0] = 7
+    y.sum().backward()
+    return x.grad, x, y
+
+
+def the_same_tensor_on_both_sides_of_plus(lib):
+    x = make(lib, [1.0, 2.0])
+    y = x * 3
+    y += y
+    y.sum().backward()
+    return x.grad, y
+
+
+def a_detached_view_changes_values_alone(lib):
+    x = make(lib, [1.0, 2.0])
+    y = x * 2
+    d = y.detach()
+    d += 1
+    (y * 3).sum().backward()
+    return x.grad, y
+
+
+PROGRAMS = [
+    arithmetic,
+    power,
+    by_a_tensor,
+    of_a_view,
+    of_a_row,
+    seen_by_views,
+    seen_by_a_view_of_a_view,
+    of_a_buffer,
+    of_a_row_of_a_buffer,
+    item_assignment,
+    by_a_mask,
+    by_integers,
+    broadcast_values,
+    named_methods,
+    fill_zero_copy,
+    differentiated_twice,
+    what_is_not_needed_may_change,
+    an_input_whose_op_saved_the_output,
+    without_recording,
+    the_same_tensor_on_both_sides_of_plus,
+    a_detached_view_changes_values_alone,
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
+def test_values_and_gradients_equal_pytorch(program):
+    for ours, theirs in zip(program(tb), program(load_torch()), strict=True):
+        np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-6)
+
+
+# --- any program ------------------------------------------------------------------------------------------------------
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["slice", "reverse", "reshape", "add", "multiply", "add another", "assign", "assign another"]),
+        st.integers(0, 9),
+        st.integers(0, 9),
+    ),
+    max_size=9,
+)
+
+
+def run_program(lib: Any, steps: Any) -> Any:
+    """Views of views of y and in-place changes of all of them; a loss of all; the gradient of the leaf behind y."""
+    x = lib.tensor([0.5, 1.0, 1.5, 2.0, 2.5, 3.0], dtype=lib.float64, requires_grad=True)
+    live = [x * 2]
+    for step, a, b in steps:
+        t, other = live[a % len(live)], live[b % len(live)]
+        if step == "slice" and t.shape[0] > 1:
+            live.append(t[b % 2 : b % 2 + 1 + (t.shape[0] > 2)])
+        elif step == "reverse" and len(t.shape) == 2:
+            live.append(t.permute(1, 0))
+        elif step == "reshape" and t.is_contiguous() and t.numel() % 2 == 0:
+            live.append(t.reshape(2, t.numel() // 2))
+        elif step == "add":
+            t += b
+        elif step == "multiply":
+            t *= b
+        elif step == "add another":
+            t += other.clone().reshape(-1)[:1].reshape(())
+        elif step == "assign":
+            t[b % t.shape[0]] = 3.0
+        elif step == "assign another":
+            t[b % t.shape[0]] = other.clone().reshape(-1)[-1] * 2
+    loss = sum((t * t).sum() * (i + 1) for i, t in enumerate(live))
+    (gradient,) = lib.autograd.grad(loss, x)
+    return [gradient, *live]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(STEPS)
+def test_any_program_of_views_and_changes(steps):
+    torch = load_torch()
+    for ours, theirs in zip(run_program(tb, steps), run_program(torch, steps), strict=True):
+        np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-12)
+
+
+# --- where PyTorch raises and this is right ---------------------------------------------------------------------------
+
+
+def test_a_tensor_times_itself_in_place():
+    x = leaf(1.0, 2.0, 3.0)
+    y = x * 2
+    y *= y
+    y.sum().backward()
+    assert x.grad.tolist() == [8, 16, 24]
+
+
+def test_overlapping_assignment():
+    x, v = leaf(1.0, 2.0, 3.0), leaf(5.0)
+    y = x * 1
+    y[1] = v
+    y[0:2] = y[1:3]  # 5, 3, 3
+    (y * y).sum().backward()
+    assert x.grad.tolist() == [0, 0, 12] and v.grad.item() == 10
+
+
+# --- what a backward needs and no longer has --------------------------------------------------------------------------
+
+
+def stale_argument():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    z = y * y
+    y += 1
+    return z, x, r"multiply needs its argument 0, a tensor of shape \(2,\) that multiply made, .* \+= has changed it"
+
+
+def stale_output():
+    x = leaf(1.0, 2.0)
+    y = x.exp()
+    y[0] = 3.0
+    return y, x, r"exp needs its output, a tensor of shape \(2,\), .* item assignment has changed it"
+
+
+def stale_leaf():
+    x = leaf(1.0, 2.0)
+    y = x * x
+    with tb.no_grad():
+        x.mul_(2)
+    return y, x, r"multiply needs its argument 0, a leaf of shape \(2,\), .* mul_ has changed it"
+
+
+def stale_constant():
+    x, c = leaf(1.0, 2.0), tb.tensor([3.0, 4.0], dtype=np.float64)
+    y = x * c
+    c[0] = 0.0
+    return y, x, r"multiply needs a constant of shape \(2,\)"
+
+
+def stale_index():
+    x, index = leaf(1.0, 2.0), tb.tensor([0, 1])
+    y = x[index]
+    index += 1
+    return y, x, r"getitem needs a constant of shape \(2,\)"
+
+
+def stale_index_of_several():
+    x, index = tb.ones(2, 2, requires_grad=True), tb.tensor([0, 1])
+    y = x[:, index]
+    index -= 1
+    return y, x, "getitem needs an index"
+
+
+def stale_mask():
+    x, mask = leaf(1.0, 2.0), tb.tensor([True, False])
+    y = tb.where(mask, x, 0.0)
+    mask[0] = False
+    return y, x, r"where needs a constant of shape \(2,\)"
+
+
+def stale_through_a_view():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    z = y * y
+    y.reshape(2, 1)[0] += 1
+    return z, x, "multiply needs its argument 0"
+
+
+def stale_through_a_detached_tensor():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    z = y * y
+    y.detach().add_(1)
+    return z, x, "multiply needs its argument 0, .* add_ has changed it"
+
+
+def stale_through_an_optimizer():
+    x = leaf(1.0, 2.0)
+    z = x * x
+    x.sum().backward()
+    tb.optim.SGD([x], lr=0.1).step()
+    x.grad = None
+    return z, x, r"multiply needs its argument 0, a leaf .* SGD\.step has changed it"
+
+
+def stale_weights_that_were_loaded():
+    layer = tb.nn.Linear(2, 1)
+    x = tb.ones(1, 2, requires_grad=True)
+    y = layer(x)
+    layer.load_state_dict(layer.state_dict())
+    return y, x, "linear needs its argument 1, a leaf .* load_state_dict has changed it"
+
+
+def stale_running_statistics():
+    layer = tb.nn.BatchNorm1d(2).eval()
+    x = tb.ones(3, 2, requires_grad=True)
+    y = layer(x)
+    layer.train()(tb.randn(3, 2))
+    return y, x, "normalize needs a constant .* batch_norm in training has changed it"
+
+
+def stale_view_in_the_change_itself():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    view = y[:1]
+    y *= view
+    return y, x, "multiply needs its argument 1"
+
+
+STALE = [function for name, function in sorted(globals().items()) if name.startswith("stale_")]
+
+
+@pytest.mark.parametrize("program", STALE, ids=lambda program: program.__name__)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_backward_names_what_was_changed_and_writes_nothing(program, create_graph):
+    y, x, message = program()
+    other = leaf(1.0)
+    total = y.sum() + other.to(y.dtype) * 2
+    with pytest.raises(GraphError, match=f"^backward: {message}.*detect_anomaly\\(check_nan=False\\)"):
+        total.backward(create_graph=create_graph)
+    assert x.grad is None and other.grad is None
+
+
+def test_the_message_shows_the_line_where_lines_are_kept():
+    x = leaf(1.0, 2.0)
+    with tb.detect_anomaly(check_nan=False):
+        y = x * 2
+        z = y * y  # the line
+    y += 1
+    with pytest.raises(GraphError, match=r"called at .*test_inplace\.py:\d+: z = y \* y  # the line"):
+        z.sum().backward()
+
+
+def test_changes_before_are_no_matter():
+    x = leaf(1.0, 2.0)
+    for _ in range(3):
+        (x * x).sum().backward()
+        with tb.no_grad():
+            x -= 0.1 * x.grad
+            x.grad.zero_()
+    assert x.grad.tolist() == [0, 0]
+
+
+def test_a_gradient_that_was_saved_and_then_grew():
+    x, w = leaf(1.0, 2.0), leaf(1.0, 1.0)
+    (x * x).sum().backward()
+    penalty = (x.grad * w).sum()
+    (x * x).sum().backward()
+    with pytest.raises(GraphError, match="backward has changed it in place"):
+        penalty.backward()
+
+
+# --- what is refused before it happens --------------------------------------------------------------------------------
+
+LEAF_CHANGES = {
+    "+=": lambda x: x.__iadd__(1),
+    "*=": lambda x: x.__imul__(2),
+    "item": lambda x: x.__setitem__(0, 5.0),
+    "method": lambda x: x.clamp_(0, 1),
+    "fill": lambda x: x.zero_(),
+    "view": lambda x: x[1:].__iadd__(1),
+    "view item": lambda x: x.reshape(1, 2).__setitem__((0, 0), 5.0),
+    "ufunc": lambda x: np.add(x, 1, out=x),
+}
+
+
+@pytest.mark.parametrize("change", LEAF_CHANGES.values(), ids=LEAF_CHANGES)
+def test_a_leaf_that_requires_grad_is_not_changed_while_recording(change):
+    x = leaf(1.0, 2.0)
+    with pytest.raises(GraphError, match=r"leaf.*that requires grad.*no_grad\(\)"):
+        change(x)
+    assert x.tolist() == [1, 2] and x.requires_grad and x.is_leaf
+    with tb.no_grad():
+        change(x)
+    assert x.tolist() != [1, 2] and x.requires_grad and x.is_leaf
+
+
+def test_what_does_not_fit():
+    for x in (tb.tensor([1.0, 2.0]), leaf(1.0, 2.0) * 1):
+        before = x.tolist()
+        with pytest.raises(ShapeError, match=r"\+=: the result has shape \(2, 2\)"):
+            x += tb.ones(2, 2)
+        with pytest.raises(ShapeError, match="put"):
+            x[0] = tb.ones(3)
+        with pytest.raises((IndexError, ShapeError)):
+            x[5] = 1.0
+        assert x.tolist() == before
+    n = tb.tensor([1, 2])
+    with pytest.raises(DTypeError, match="the result is float32, which does not fit into a tensor of int64"):
+        n += 0.5
+    assert n.tolist() == [1, 2]
+
+
+def test_a_failed_change_leaves_the_graph_as_it_was():
+    x = leaf(1.0, 2.0)
+    y = x.exp()
+    with pytest.raises(ShapeError):
+        y += tb.ones(3, dtype=np.float64)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.data, np.exp([1.0, 2.0]))
+
+
+def test_expanded_and_read_only_memory():
+    expanded = tb.ones(2, 1).expand(2, 3)
+    array = np.ones(2)
+    array.flags.writeable = False
+    for x in (expanded, tb.from_numpy(array)):
+        with pytest.raises(GraphError, match=r"clone\(\) it first"):
+            x += 1
+        with pytest.raises(GraphError, match=r"clone\(\) it first"):
+            x[0] = 1
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_object_and_its_memory_stay():
+    x = tb.tensor([1.0, 2.0])
+    same, array = x, x.data
+    x += 1
+    x *= 2
+    x[0] = 9
+    assert x is same and x.data is array and array.tolist() == [9, 6]
+
+
+def test_dtype_stays():
+    x = tb.ones(2)
+    x += np.float64(0.5)
+    x += tb.ones(2, dtype=np.float64)
+    assert x.dtype == np.float32
+    n = tb.tensor([1, 2])
+    n[0] = 7.9  # as in PyTorch and NumPy
+    assert n.dtype == np.int64 and n.tolist() == [7, 2]
+
+
+def test_views_that_are_gone_are_forgotten():
+    y = tb.zeros(1000, requires_grad=True) * 1
+    for i in range(1000):
+        y[i]
+        y[i : i + 1]
+    from tinybn.storage import relatives
+
+    assert list(relatives(y)) == []
+
+
+def test_a_changed_tensor_is_pickled_as_its_values():
+    x = tb.tensor([1.0, 2.0])
+    x += 1
+    assert pickle.loads(pickle.dumps(x)).tolist() == [2, 3]
