@@ -480,11 +480,11 @@ def binary(op: Callable[..., Op], x: Tensor, y: Any, reflected: bool = False) ->
     """
     if isinstance(y, Variable):
         if x.data.dtype is not y.data.dtype:
-            x, y = promoted(x, y, op)
+            x, y = promoted(x, y, op.__name__)
     elif type(y) not in (float, int) or x.data.dtype.kind != "f":
         if not isinstance(y, _OPERANDS):
             return NotImplemented
-        x, y = promoted(x, y, op)
+        x, y = promoted(x, y, op.__name__)
     left = x.node or x if x.tracked else None
     if isinstance(y, Variable):
         right = y.node or y if y.tracked else None
@@ -495,8 +495,8 @@ def binary(op: Callable[..., Op], x: Tensor, y: Any, reflected: bool = False) ->
     return run(op, (y, x.data), [right, left], record) if reflected else run(op, (x.data, y), [left, right], record)
 
 
-def promoted(x: Tensor, y: Any, op: Callable[..., Any] | None = None) -> tuple[Tensor, Any]:
-    """Both in one dtype, by PyTorch's rules.
+def promoted(x: Tensor, y: Any, name: str) -> tuple[Tensor, Any]:
+    """Both in one dtype, by PyTorch's rules, for the function of that name.
 
     Floats outrank integers, these bools; within a kind, a tensor with axes outranks one without. Scalars, NumPy's too,
     never promote within their kind: they stay, as Python numbers.
@@ -505,7 +505,7 @@ def promoted(x: Tensor, y: Any, op: Callable[..., Any] | None = None) -> tuple[T
         scalar = _number(y)
         return (as_float(x) if isinstance(scalar, float) else x), scalar
     y = as_tensor(y)
-    dtype = common_dtype(x, y, op.__name__ if op else "this function")
+    dtype = common_dtype(x, y, name)
     return x.to(dtype), y.to(dtype)
 
 

@@ -73,9 +73,9 @@ def operands(name: str, input: Any, other: Any) -> tuple[Any, Any]:
         ShapeError: their shapes do not broadcast.
     """
     if isinstance(input, Number) and not isinstance(other, Number):
-        y, x = promoted(_operand(name, other), input)
+        y, x = promoted(_operand(name, other), input, name)
         return x, y
-    x, y = promoted(_operand(name, input), other if isinstance(other, Number) else _operand(name, other))
+    x, y = promoted(_operand(name, input), other if isinstance(other, Number) else _operand(name, other), name)
     if isinstance(y, Tensor) and x.shape != y.shape:
         check_broadcasting(name, x.shape, y.shape)
     return x, y

@@ -1,0 +1,227 @@
+"""Hooks on tensors and modules, and retain_grad."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from helpers import leaf
+from oracle import load_torch
+
+import tinybn as tb
+from tinybn.errors import GraphError, ShapeError
+
+# --- tensors ----------------------------------------------------------------------------------------------------------
+
+
+def programs(lib):
+    """Gradients after hooks in several places, as lists of numbers."""
+    x = lib.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3
+    y.retain_grad()
+    seen = []
+    y.register_hook(lambda g: g * 2)
+    y.register_hook(lambda g: seen.append(g))
+    x.register_hook(lambda g: g + 1)
+    x.register_hook(lambda g: seen.append(g))
+    (y * y).sum().backward()
+    return [t.tolist() for t in (x.grad, y.grad, *seen)]
+
+
+def test_hooks_and_retained_gradients_equal_pytorch():
+    assert programs(tb) == programs(load_torch())
+
+
+def test_a_hook_sees_the_whole_gradient_once():
+    x = leaf(2.0)
+    y = x * 1
+    calls = []
+    y.register_hook(lambda g: calls.append(g.item()))
+    (y * 3 + y * 4).backward()
+    assert calls == [7.0]
+
+
+def test_handles():
+    x = leaf(1.0)
+    handle = x.register_hook(lambda g: g * 10)
+    (x * 2).backward()
+    handle.remove()
+    handle.remove()
+    (x * 2).backward()
+    assert x.grad.item() == 22
+    x.grad = None
+    with x.register_hook(lambda g: g * 10):
+        (x * 2).backward()
+    (x * 2).backward()
+    assert x.grad.item() == 22
+
+
+def test_hooks_when_differentiated_twice():
+    x = leaf(3.0)
+    y = x * x
+    y.register_hook(lambda g: g * x)
+    (g,) = tb.grad(y, x, create_graph=True)  # x · 2x
+    (h,) = tb.grad(g, x)
+    assert (g.item(), h.item()) == (18, 12)
+
+
+def test_hooks_of_the_gradients_that_grad_returns():
+    x = leaf(3.0)
+    y = x * x
+    y.register_hook(lambda g: g * 5)
+    dx, dy = tb.grad(y * 2, [x, y])
+    assert (dx.item(), dy.item()) == (60, 10)
+
+
+def test_what_a_hook_keeps_stays_as_it_was():
+    x = leaf(1.0, 2.0)
+    kept = []
+    x.register_hook(lambda g: kept.append(g))
+    (x * 2).sum().backward()
+    (x * 3).sum().backward()
+    assert kept[0].tolist() == [2, 2] and kept[1].tolist() == [3, 3] and x.grad.tolist() == [5, 5]
+
+
+def test_a_hook_that_returns_its_own_tensor_keeps_it():
+    x, replacement = leaf(1.0), tb.tensor(7.0)
+    x.register_hook(lambda g: replacement)
+    x.backward()
+    x.backward()
+    assert x.grad.item() == 14 and replacement.item() == 7 and x.grad.dtype == np.float64
+
+
+@pytest.mark.parametrize("answer", [tb.ones(3), 2.0, np.ones(2)])
+def test_a_hook_that_returns_something_else(answer):
+    x = leaf(1.0, 2.0)
+    x.register_hook(lambda g: answer)
+    with pytest.raises(ShapeError, match=r"hook: expected None or a tensor of shape \(2,\)"):
+        (x * 2).sum().backward()
+    assert x.grad is None
+
+
+def test_what_has_no_gradient_takes_no_hooks():
+    for tensor in (tb.ones(2), leaf(1.0).detach()):
+        with pytest.raises(GraphError, match="register_hook: this tensor does not require grad"):
+            tensor.register_hook(print)
+        with pytest.raises(GraphError, match="retain_grad: this tensor does not require grad"):
+            tensor.retain_grad()
+    with pytest.raises(TypeError, match="hook: expected a function, got 3"):
+        leaf(1.0).register_hook(3)
+
+
+def test_retain_grad():
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    y.retain_grad()
+    x.retain_grad()  # a leaf's is kept anyway
+    for _ in range(2):
+        (y * y).sum().backward(retain_graph=True)
+    assert y.grad.tolist() == [12, 24] and x.grad.tolist() == [36, 72]
+
+
+def test_a_tensor_that_is_gone_retains_nothing():
+    x = leaf(1.0)
+    y = x * 3
+    y.retain_grad()
+    z = y * 2
+    gone = weakref.ref(y)
+    del y
+    assert gone() is None
+    z.backward()
+    assert x.grad.item() == 6
+
+
+def test_hooks_make_no_cycles():
+    gc.collect()
+    gc.disable()
+    try:
+        x = leaf(1.0)
+        y = x * 3
+        y.register_hook(lambda g: g)
+        y.retain_grad()
+        gone = weakref.ref(y.node.watch) if hasattr(y.node.watch, "__weakref__") else weakref.ref(y)
+        y.backward()
+        del y
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+# --- modules ----------------------------------------------------------------------------------------------------------
+
+
+def module_hooks(lib):
+    """What the hooks of a layer see, and what they change."""
+    layer = lib.nn.Linear(2, 1, bias=False)
+    layer.weight.data[...] = lib.tensor([[2.0, 3.0]]).numpy() if lib is tb else lib.tensor([[2.0, 3.0]])
+    seen = []
+    layer.register_forward_pre_hook(lambda module, args: seen.append(args[0].tolist()))
+    layer.register_forward_pre_hook(lambda module, args: args[0] * 10)
+    layer.register_forward_hook(lambda module, args, output: seen.append((args[0].tolist(), output.tolist())))
+    layer.register_forward_hook(lambda module, args, output: output + 1)
+    layer.register_full_backward_hook(
+        lambda module, grad_input, grad_output: seen.append(
+            ([None if g is None else g.tolist() for g in grad_input], [g.tolist() for g in grad_output])
+        )
+    )
+    layer.register_full_backward_hook(lambda module, grad_input, grad_output: (grad_input[0] * 100,))
+    x = lib.tensor([[1.0, 2.0]], requires_grad=True)
+    y = layer(x)
+    (y * 5).sum().backward()
+    return [seen, y.tolist(), x.grad.tolist(), layer.weight.grad.tolist()]
+
+
+def test_module_hooks_equal_pytorch():
+    assert module_hooks(tb) == module_hooks(load_torch())
+
+
+def first_layer(lib):
+    """The input requires no grad: the hook is called all the same."""
+    layer = lib.nn.Linear(2, 1)
+    seen = []
+    layer.register_full_backward_hook(
+        lambda module, grad_input, grad_output: seen.append((grad_input, len(grad_output)))
+    )
+    layer(lib.ones(1, 2)).sum().backward()
+    return seen
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # PyTorch's
+def test_backward_hook_of_a_first_layer_equals_pytorch():
+    assert first_layer(tb) == first_layer(load_torch()) == [((None,), 1)]
+
+
+def test_module_handles_and_order():
+    layer, calls = tb.nn.ReLU(), []
+    handles = [layer.register_forward_hook(lambda module, args, output, i=i: calls.append(i)) for i in range(3)]
+    layer([1.0])
+    handles[1].remove()
+    layer([1.0])
+    assert calls == [0, 1, 2, 0, 2]
+
+
+def test_hooks_of_modules_inside_modules():
+    model = tb.nn.Sequential(tb.nn.Linear(2, 3), tb.nn.ReLU(), tb.nn.Linear(3, 1))
+    order = []
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda module, args, output, name=name: order.append(name))
+        module.register_full_backward_hook(lambda module, gi, go, name=name: order.append(f"d{name}"))
+    model(tb.ones(4, 2, requires_grad=True)).sum().backward()
+    assert order == ["0", "1", "2", "", "d2", "d1", "d0", "d"]
+
+
+def test_one_gradient_of_several_cannot_be_replaced():
+    class Product(tb.nn.Module):
+        def forward(self, x, y):
+            return x * y
+
+    product = Product()
+    handle = product.register_full_backward_hook(lambda module, grad_input, grad_output: (grad_input[0], None))
+    x, y = leaf(2.0), leaf(3.0)
+    with pytest.raises(ValueError, match="full backward hook of Product: returned 2 gradients for 2 inputs"):
+        product(x, y).backward()
+    handle.remove()
+    seen = []
+    product.register_full_backward_hook(lambda module, grad_input, grad_output: seen.extend(grad_input))
+    product(x, y).backward()
+    assert [g.item() for g in seen] == [3, 2] and x.grad.item() == 3
