@@ -464,3 +464,64 @@ def test_labels_may_change_after_the_loss():
     labels[0] = 1
     (dx,) = tb.grad(loss, x)
     assert dx.data[0, 0] < 0 < dx.data[0, 1]
+
+
+# --- what runs and what is freed --------------------------------------------------------------------------------------
+
+
+def test_grad_for_an_intermediate_leaves_what_is_behind_it():
+    x = leaf(3.0)
+    y = x * x
+    z = y * 2
+    assert tb.grad(z, y)[0].item() == 2
+    y.backward()
+    assert x.grad.item() == 6
+
+
+def test_grad_passes_by_a_side_branch_that_was_freed():
+    x, w = leaf(3.0), leaf(2.0)
+    side = w * w
+    z = x * x + side
+    tb.grad(side, w)
+    assert tb.grad(z, x)[0].item() == 6
+    with pytest.raises(GraphError, match=r"grad: the graph behind <multiply .* was freed"):
+        tb.grad(x * side, w)
+
+
+def test_the_gradient_to_start_from_is_recorded_whatever_the_mode():
+    x, dy = leaf(3.0), leaf(1.0)
+    y = x * x
+    with tb.no_grad():
+        (g,) = tb.grad(y, x, dy, create_graph=True)
+    assert tb.grad(g, dy)[0].item() == 6
+
+
+def test_backward_for_some_inputs_fills_retained_gradients_too():
+    x, w = leaf(3.0), leaf(2.0)
+    y = x * w
+    y.retain_grad()
+    (y * y).backward(inputs=[x])
+    assert (x.grad.item(), y.grad.item(), w.grad) == (24, 12, None)
+
+
+def test_zeros_for_what_is_not_used():
+    x, w = leaf(3.0), leaf(1.0, 2.0)
+    assert tb.grad(x * 2, [x, w], allow_unused=True)[1] is None
+    assert tb.grad(x * 2, [x, w], materialize_grads=True)[1].tolist() == [0, 0]
+
+
+def test_a_gradient_that_does_not_fit_names_the_op():
+    def wrong(x: Any) -> Any:
+        return x * 1, lambda dy: (dy.sum(),), ()
+
+    with pytest.raises(
+        ShapeError, match=r"backward of wrong: a gradient of shape \(\) for an input of shape"
+    ):
+        apply(wrong, leaf(1.0, 2.0)).sum().backward()
+
+
+def test_only_what_a_gradient_needs_is_saved():
+    x, c = leaf(1.0, 2.0), tb.tensor([3.0, 4.0], dtype=np.float64)
+    assert [s is None for s in (x * c).node.saved] == [True, False]
+    assert [s is None for s in (c * x).node.saved] == [False, True]
+    assert [s is None for s in (x / 2.0).node.saved] == [True, False]

@@ -153,18 +153,47 @@ def has_another_shape(x):
     return x.sum(), lambda dy: (np.ones(3) * dy,), ()
 
 
+def keeps_a_gradient(x):
+    two = np.full(x.shape, 2.0)
+    return x * 2, lambda dy: (two,), ()
+
+
+@tb.needs((0,), (0,))
+def needs_something_else(x, y):
+    return x * y, lambda dy, x, y: (lambda: dy * y, lambda: dy * x), (x, y)
+
+
 @pytest.mark.parametrize(
     ("op", "rule"),
     [
         (saves_a_copy, r"saved\[0\] is an array of shape \(2,\) that is neither"),
         (changes_its_input, "changed its arguments in place"),
         (changes_dy, "changed dy or its output in place"),
+        (keeps_a_gradient, "gradient 0 is an array that the op keeps"),
         (has_another_shape, r"gradient 0 has shape \(3,\); the argument has \(2,\)"),
     ],
 )
 def test_check_op_names_the_rule(op, rule):
     with pytest.raises(ContractError, match=f"{op.__name__}: {rule}"):
         tb.check_op(op, np.array([1.0, 2.0]))
+
+
+def test_check_op_tries_each_argument_alone():
+    with pytest.raises(TypeError):
+        tb.check_op(needs_something_else, np.array([1.0]), np.array([2.0]))
+
+
+def test_check_op_is_silent():
+    assert tb.check_op(tb.ops.sigmoid, np.array([-1000.0, 0.5]))
+
+
+def test_a_gradient_is_wanted_for_the_last_array():
+    @tb.custom_op
+    def product(x, scale, y):
+        return x * y, lambda dy, x, y: (dy * y, dy * x), (x, y)
+
+    with pytest.raises(ContractError, match=r"product: its backward .* a tuple of 3 gradients"):
+        product(leaf(1.0), None, leaf(2.0)).backward()
 
 
 def test_check_op_checks_derivatives():

@@ -552,3 +552,48 @@ def test_a_changed_tensor_is_pickled_as_its_values():
     x = tb.tensor([1.0, 2.0])
     x += 1
     assert pickle.loads(pickle.dumps(x)).tolist() == [2, 3]
+
+
+# --- relatives --------------------------------------------------------------------------------------------------------
+
+
+def test_a_single_element_is_a_view_too():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    element = y[0]
+    element *= 3
+    assert y.tolist() == [6, 4]
+    y.sum().backward()
+    assert x.grad.tolist() == [6, 2]
+
+
+def test_relatives_without_axes():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    a, b = y[0:1].reshape(()), y[1:2]
+    b *= 2
+    a *= 5
+    assert (a.item(), b.item(), y.tolist()) == (10, 8, [10, 8])
+    (y.sum() + a).backward()
+    assert x.grad.tolist() == [20, 4]
+
+
+def test_a_view_made_without_recording_is_not_changed_while_recording():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    with tb.no_grad():
+        view = y[:1]
+    with pytest.raises(GraphError, match=r"made under no_grad\(\)"):
+        view *= 2
+    with tb.no_grad():
+        view *= 2
+    assert y.tolist() == [4, 4]
+
+
+def test_a_retained_gradient_is_that_of_the_new_value():
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    y.retain_grad()
+    y *= 2
+    (y * y).sum().backward()
+    assert y.grad.tolist() == [12, 24] and x.grad.tolist() == [72, 144]

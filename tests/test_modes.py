@@ -239,3 +239,27 @@ def test_threads_train_models_of_their_own():
     for thread in threads:
         thread.join()
     assert together == alone and len(set(alone.values())) == 4
+
+
+def test_modes_of_generators():
+    """The mode holds while the generator runs; while it waits, its caller is in its own."""
+
+    @tb.no_grad()
+    def values(x):
+        received = yield (x * 2).requires_grad
+        try:
+            yield received, tb.is_grad_enabled()
+        except KeyError:
+            yield "caught", tb.is_grad_enabled()
+        return "end"
+
+    generator = values(leaf(1.0))
+    assert next(generator) is False and tb.is_grad_enabled()
+    assert generator.send("sent") == ("sent", False) and tb.is_grad_enabled()
+    assert generator.throw(KeyError) == ("caught", False) and tb.is_grad_enabled()
+    with pytest.raises(StopIteration, match="end"):
+        next(generator)
+    started = values(leaf(1.0))
+    next(started)
+    started.close()
+    assert tb.is_grad_enabled()

@@ -27,6 +27,7 @@ from tinybn.functional.shape import *
 from tinybn.functional.sorting import *
 from tinybn.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, strict_float32
 from tinybn.random import default_generator, manual_seed
+from tinybn.saved import needs
 from tinybn.threads import get_num_threads, set_num_threads
 from tinybn.user_ops import check_op, custom_op
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from tinybn import autograd, inplace, ops
 from tinybn._typing import Array, DTypeLike, Op
-from tinybn.autograd import Node, Variable, apply, run
-from tinybn.errors import DTypeError, GraphError, ShapeError
+from tinybn.autograd import Node, Variable, apply, recorded
+from tinybn.errors import DTypeError, GraphError, ShapeError, misfit
 from tinybn.hooks import Handle, Watch
 from tinybn.modes import STRICT, state
+from tinybn.silence import SILENT, restore, set_state
 from tinybn.storage import mark_changed
 
 
@@ -405,7 +406,7 @@ for _name, _dtype in {
 Variable.result = Tensor
 
 _DTYPES_LEFT_OUT = (np.float32, np.int64, np.bool_)
-_OPERANDS = (np.ndarray, np.generic, bool, int, float)
+_OPERANDS = (Variable, np.ndarray, np.generic, bool, int, float)
 _KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
@@ -475,24 +476,34 @@ def check_differentiable(dtype: np.dtype[Any]) -> None:
 def binary(op: Callable[..., Op], x: Tensor, y: Any, reflected: bool = False) -> Any:
     """Apply ``op`` to x and y, or to y and x, in the dtype that PyTorch would choose.
 
-    The arrays and vertices of two arguments are picked here and not by `apply`'s loop: a + b of 10 elements takes 1.6
-    instead of 1.9 µs.
+    Where nothing has to be cast, this is `apply` written out for two arguments: a + b of 10 elements then takes 1.6
+    instead of 2.0 µs.
     """
+    a = x.data
+    left: Any = x.node or x if x.tracked else None
+    right: Any = None
     if isinstance(y, Variable):
-        if x.data.dtype is not y.data.dtype:
-            x, y = promoted(x, y, op.__name__)
-    elif type(y) not in (float, int) or x.data.dtype.kind != "f":
+        b = y.data
+        plain = a.dtype is b.dtype
+        right = y.node or y if y.tracked else None
+    else:
+        b = y
+        plain = (type(y) is float or type(y) is int) and a.dtype.kind == "f"
+    if not plain:
         if not isinstance(y, _OPERANDS):
             return NotImplemented
         x, y = promoted(x, y, op.__name__)
-    left = x.node or x if x.tracked else None
-    if isinstance(y, Variable):
-        right = y.node or y if y.tracked else None
-        y = y.data
-    else:
-        right = None
-    record = left is not None or right is not None
-    return run(op, (y, x.data), [right, left], record) if reflected else run(op, (x.data, y), [left, right], record)
+        return apply(op, y, x) if reflected else apply(op, x, y)
+    if reflected:
+        a, b, left, right = b, a, right, left
+    before = set_state(SILENT)
+    try:
+        made = op(a, b)
+    except ValueError as error:
+        raise misfit(op.__name__, (a, b), error) from None
+    finally:
+        restore(before)
+    return recorded(op, made, (a, b), (left, right), left is not None or right is not None)
 
 
 def promoted(x: Tensor, y: Any, name: str) -> tuple[Tensor, Any]:

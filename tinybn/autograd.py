@@ -12,12 +12,12 @@ import numpy as np
 
 from tinybn import anomaly
 from tinybn._typing import Array, Backward, Op, Shape
-from tinybn.errors import GraphError, ShapeError
+from tinybn.errors import GraphError, misfit
 from tinybn.hooks import Watch
 from tinybn.modes import CHECK, RECORD, SITES, set_grad_enabled, state
 from tinybn.ops import call, cast, sum_to
 from tinybn.saved import check_unchanged, needed
-from tinybn.silence import restore, silence
+from tinybn.silence import SILENT, restore, set_state
 from tinybn.starts import check_inputs, listed, starting_gradients
 from tinybn.storage import clock, mark_changed, note_view
 
@@ -103,46 +103,46 @@ def apply(op: Callable[..., Op], *args: Any, **options: Any) -> Any:
         else:
             arrays.append(arg)
         inputs.append(None)
-    y = run(op, arrays, inputs, record, options)
-    made = y[0] if type(y) is tuple else y
-    if made.data.base is not None:
-        note_view(made, args)
+    before = set_state(SILENT)
+    try:
+        made = op(*arrays, **options)
+    except ValueError as error:
+        raise misfit(op.__name__, arrays, error) from None
+    finally:
+        restore(before)
+    y = recorded(op, made, arrays, inputs, record)
+    result = y[0] if type(y) is tuple else y
+    if result.data.base is not None:
+        note_view(result, args, bool(state.mode & RECORD))
     return y
 
 
-def run(
-    op: Callable[..., Op], arrays: Sequence[Any], inputs: list[Vertex | None], record: bool, options: Any = None
-) -> Any:
-    """`apply`, where the arrays are known, the vertices behind them, and whether there is any."""
-    before = silence()
-    try:
-        out, backward, saved = op(*arrays, **options) if options else op(*arrays)
-    except ShapeError:
-        raise
-    except ValueError as error:
-        shapes = ", ".join(str(a.shape) for a in arrays if isinstance(a, ndarray))
-        raise ShapeError(f"{op.__name__}: shapes {shapes}: {error}") from None
-    finally:
-        restore(before)
-    by_products: tuple[Any, ...] = ()
-    if type(out) is tuple:
-        out, by_products = out[0], out[1:]
-    if type(out) is not ndarray:  # NumPy makes scalars of 0-d results
-        scalar, out = out, np.asarray(out)
-        saved = tuple(out if value is scalar else value for value in saved)
+def recorded(op: Callable[..., Op], made: Op, arrays: Sequence[Any], inputs: Any, record: bool) -> Any:
+    """What an op has made of arrays, as a Tensor; with a node, if there are vertices among ``inputs`` to lead it to."""
+    out, backward, saved = made
+    by_products: Any = None
+    if type(out) is not ndarray:
+        if type(out) is tuple:
+            out, *by_products = out
+        if type(out) is not ndarray:  # NumPy makes scalars of 0-d results
+            scalar, out = out, np.asarray(out)
+            saved = tuple(out if value is scalar else value for value in saved)
     mode = state.mode
-    if mode & CHECK:
-        anomaly.check(op.__name__, out, arrays, anomaly.call_site())
     if record and mode & RECORD:
-        if saved:
-            saved = needed(op, inputs, saved)
-        node = Node(op, inputs, backward, saved, out)
-        if mode & SITES:
-            node.site = anomaly.call_site()
-        y = Variable.result(out, True, node)
+        y = Variable.result(out, True, Node(op, inputs, backward, needed(op, inputs, saved) if saved else saved, out))
     else:
         y = Variable.result(out)
-    return (y, *by_products) if by_products else y
+    if mode > RECORD:
+        _watch(mode, op, arrays, y)
+    return y if by_products is None else (y, *by_products)
+
+
+def _watch(mode: int, op: Callable[..., Op], arrays: Sequence[Any], y: Variable) -> None:
+    """What the modes of `tinybn.detect_anomaly` ask for."""
+    if mode & CHECK:
+        anomaly.check(op.__name__, y.data, arrays, anomaly.call_site())
+    if mode & SITES and y.node is not None:
+        y.node.site = anomaly.call_site()
 
 
 def backward(
@@ -157,10 +157,9 @@ def backward(
     They are written at the end, all together: if something raises on the way, none has changed.
     """
     outputs, inputs = listed(outputs), None if inputs is None else listed(inputs)
-    check_inputs("backward", inputs or ())
-    starts = starting_gradients("backward", outputs, gradients, create_graph)
     holders = {x.node or x: x for x in inputs or ()}
-    for vertex, g in _walk(outputs, starts, inputs, retain_graph, create_graph).items():
+    made = _walk("backward", outputs, gradients, inputs, retain_graph, create_graph)
+    for vertex, g in made.items():
         tensor: Any = holders.get(vertex, vertex)
         if type(tensor) is Node:
             tensor = tensor.watch.tensor()  # type: ignore[union-attr, misc]  # it has retain_grad, or it had, and is gone
@@ -169,7 +168,8 @@ def backward(
         if tensor.grad is None:
             tensor.grad = g
         elif create_graph or tensor.grad.tracked:  # an earlier backward's graph may hold that buffer
-            tensor.grad = tensor.grad + g
+            with set_grad_enabled(create_graph):
+                tensor.grad = tensor.grad + g
         else:
             np.add(tensor.grad.data, g.data, out=tensor.grad.data)
             mark_changed(tensor.grad.data, "backward")
@@ -209,9 +209,7 @@ def grad(
     (27.0, 18.0)
     """
     outputs, inputs = listed(outputs), listed(inputs)
-    check_inputs("grad", inputs)
-    starts = starting_gradients("grad", outputs, grad_outputs, create_graph)
-    made = _walk(outputs, starts, inputs, retain_graph, create_graph)
+    made = _walk("grad", outputs, grad_outputs, inputs, retain_graph, create_graph)
     for i, x in enumerate(inputs):
         vertex = x.node or x
         if vertex not in made and materialize_grads:
@@ -222,27 +220,38 @@ def grad(
 
 
 def _walk(
-    outputs: list[Any], starts: list[Any], inputs: list[Any] | None, retain_graph: bool | None, create_graph: bool
+    name: str, outputs: list[Any], given: Any, inputs: list[Any] | None, retain_graph: bool | None, create_graph: bool
 ) -> dict[Any, Variable]:
-    """The gradients of the inputs' vertices (None: of all that keep theirs), each a Tensor with a buffer of its own."""
-    pending: dict[Vertex, Any] = {}  # vertex → the sum of the gradients that have reached it
-    for output, dy in zip(outputs, starts, strict=True):
-        vertex = output.node or output
-        pending[vertex] = pending[vertex] + dy if vertex in pending else dy
-    order = _inputs_first(pending)
-    wanted = None if inputs is None else {x.node or x for x in inputs}
-    towards = None if wanted is None else _leading_to(wanted, order)
-    check_unchanged(v for v in order if type(v) is Node and (towards is None or v in towards))
-    gradients: dict[Any, Variable] = {}
+    """The gradients of the inputs (None: of all leaves), by vertex, each a Tensor with a buffer of its own.
 
-    def kept(vertex: Vertex) -> bool:
-        if wanted is not None:
-            return vertex in wanted
-        return isinstance(vertex, Variable) or (vertex.watch is not None and vertex.watch.tensor is not None)
-
+    ``backward`` gets those of intermediate tensors that retain theirs, too.
+    """
+    check_inputs(name, inputs or ())
     with set_grad_enabled(create_graph), np.errstate(all="ignore"):
         check = bool(state.mode & CHECK)  # here what a whole backward makes is checked, not each op in it
         state.mode &= ~CHECK
+        pending: dict[Vertex, Any] = {}  # vertex → the sum of the gradients that have reached it
+        for output, dy in zip(outputs, starting_gradients(name, outputs, given, create_graph), strict=True):
+            vertex = output.node or output
+            pending[vertex] = pending[vertex] + dy if vertex in pending else dy
+        order = _inputs_first(pending)
+        wanted = None if inputs is None else {x.node or x for x in inputs}
+        towards = None if wanted is None else _leading_to(wanted, order)
+        running = {v for v in order if type(v) is Node and (towards is None or not towards.isdisjoint(v.inputs))}
+        for vertex in order if wanted is None or not wanted.issubset(order) else running:
+            if type(vertex) is Node and vertex.backward is None:
+                raise GraphError(
+                    f"{name}: the graph behind {vertex!r} was freed by an earlier backward; pass retain_graph=True to "
+                    "that one, or compute the output again"
+                )
+        check_unchanged(running)
+        gradients: dict[Any, Variable] = {}
+
+        def kept(vertex: Vertex) -> bool:
+            if vertex.watch is not None and vertex.watch.tensor is not None and name == "backward":
+                return True
+            return isinstance(vertex, Variable) if wanted is None else vertex in wanted
+
         while order:
             vertex = order.pop()
             dy = pending.pop(vertex, None)
@@ -252,7 +261,7 @@ def _walk(
                 dy = vertex.watch.run_hooks(dy, Variable.result, create_graph)
             if kept(vertex):
                 gradients[vertex] = dy if isinstance(dy, Variable) else Variable.result(np.asarray(dy))
-            if type(vertex) is Node:
+            if vertex in running:
                 _flow(vertex, dy, pending, towards, kept, create_graph, check)
                 if not (create_graph if retain_graph is None else retain_graph):
                     vertex.backward, vertex.saved, vertex.inputs = None, (), []
@@ -273,7 +282,7 @@ def _flow(
         if check:
             anomaly.check(f"the backward of {node.op.__name__}", g, (dy,), node.site)
         if g.shape != source.shape:
-            g = sum_to(g, source.shape)
+            g = sum_to(g, source.shape, node.op.__name__)
         if source in pending:
             pending[source] = pending[source] + g
         else:
@@ -291,11 +300,6 @@ def _inputs_first(starts: Iterable[Vertex]) -> list[Vertex]:
             order.append(vertex)
         elif vertex not in seen:
             seen.add(vertex)
-            if type(vertex) is Node and vertex.backward is None:
-                raise GraphError(
-                    f"backward: the graph behind {vertex!r} was freed by an earlier backward; pass retain_graph=True "
-                    "to that one, or compute the output again"
-                )
             stack.append((vertex, True))
             for source in vertex.inputs:
                 if source is not None and source not in seen:

@@ -4,6 +4,8 @@ Each is both what a NumPy user and what a PyTorch user would catch: NumPy raises
 PyTorch raises ``RuntimeError``.
 """
 
+from typing import Any
+
 
 class ShapeError(ValueError, RuntimeError):
     """Arrays whose shapes do not go together, or not with the layer that was given them."""
@@ -37,3 +39,11 @@ class StateError(KeyError, RuntimeError):
     """A state with names that the module does not have, or without some that it has."""
 
     __str__ = Exception.__str__  # KeyError's would put the message in quotes
+
+
+def misfit(name: str, arrays: Any, error: ValueError) -> ValueError:
+    """What to raise where an op's NumPy has raised: a ShapeError with the op's name and the shapes that it got."""
+    if isinstance(error, ShapeError):
+        return error
+    shapes = ", ".join(str(array.shape) for array in arrays if hasattr(array, "shape"))
+    return ShapeError(f"{name}: shapes {shapes}: {error}")

@@ -5,6 +5,7 @@ old one. So does every other tensor that shares the memory. What an op had saved
 backward, which then raises (`tinybn.saved`).
 """
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,9 @@ from tinybn import ops
 from tinybn._typing import Array, Op
 from tinybn.autograd import apply
 from tinybn.errors import DTypeError, GraphError, ShapeError
+from tinybn.hooks import Watch
 from tinybn.modes import RECORD, state
-from tinybn.storage import mark_changed, relatives
+from tinybn.storage import is_unseen_view, mark_changed, relatives
 
 
 def change(name: str, x: Any, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -49,7 +51,10 @@ def _assign(x: Array, out: Array) -> Op:
 def put(x: Any, index: Any, value: Any) -> None:
     """x[index] = value."""
     recording = _check("item assignment", x)
-    y = apply(ops.put, x, value, index, out=x.data)
+    try:
+        y = apply(ops.put, x, value, index, out=x.data)
+    except ShapeError as error:
+        raise ShapeError(f"item assignment: a value of shape {value.shape} in a tensor of {x.shape}: {error}") from None
     _made_known("item assignment", x, y, recording)
 
 
@@ -59,13 +64,19 @@ def _check(name: str, x: Any) -> bool:
         raise GraphError(f"{name}: this tensor was expanded, or shares read-only memory; clone() it first")
     if not state.mode & RECORD:
         return False
-    for tensor in (x, *relatives(x)):
+    others = list(relatives(x))
+    for tensor in (x, *others):
         if tensor.tracked and tensor.node is None:
             which = "a leaf" if tensor is x else "a view of a leaf"
             raise GraphError(
                 f"{name}: {which} that requires grad cannot be changed in place while ops are recorded; "
                 "do so under tb.no_grad(), or change a clone()"
             )
+    if is_unseen_view(x) and any(tensor.tracked for tensor in others):
+        raise GraphError(
+            f"{name}: this is a view of a tensor in a graph, made under no_grad(), so that the graph does not know how "
+            "the two belong together; make it again where ops are recorded, or change it under tb.no_grad()"
+        )
     return True
 
 
@@ -78,25 +89,34 @@ def _made_known(name: str, x: Any, y: Any, recording: bool) -> None:
     _replace(x, y)
     for other in others:
         here, there = _common_elements(other.data, x.data)
-        if here[0].size if here else True:
-            _replace(other, apply(ops.put, other, x[there], here))
+        if there.size:
+            values = x.reshape(-1)[there]
+            index = np.unravel_index(here, other.shape) if other.ndim else ()
+            _replace(other, apply(ops.put, other, values if other.ndim else values.reshape(()), index))
 
 
 def _replace(x: Any, y: Any) -> None:
     """Let x stand where y stands in the graph. Their values are equal."""
+    before = x.node
     x.tracked, x.node = y.tracked, y.node
-    if x.node is not None:
-        x.node.out_id = id(x.data)
+    if x.node is None:
+        return
+    x.node.out_id = id(x.data)
+    if before is not None and before.watch is not None and before.watch.tensor is not None:  # retain_grad
+        before.watch.tensor, x.node.watch = None, Watch()
+        x.node.watch.tensor = weakref.ref(x)
 
 
-def _common_elements(a: Array, b: Array) -> tuple[Any, Any]:
-    """Indices into a and into b of the elements that are the same memory. b has no element twice."""
+def _common_elements(a: Array, b: Array) -> tuple[Array, Array]:
+    """Flat indices into a and into b of the elements that are the same memory. b has no element twice."""
     addresses_a, addresses_b = _addresses(a), _addresses(b)
+    if not addresses_b.size:
+        return addresses_b, addresses_b
     order = np.argsort(addresses_b)
     position = np.minimum(np.searchsorted(addresses_b, addresses_a, sorter=order), order.size - 1)
-    in_b = order[position] if order.size else position
-    in_a = np.flatnonzero(addresses_b[in_b] == addresses_a) if order.size else np.empty(0, int)
-    return np.unravel_index(in_a, a.shape), np.unravel_index(in_b[in_a], b.shape)
+    in_b = order[position]
+    in_a = np.flatnonzero(addresses_b[in_b] == addresses_a)
+    return in_a, in_b[in_a]
 
 
 def _addresses(x: Array) -> Array:

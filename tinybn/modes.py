@@ -5,6 +5,7 @@ refusal of silent casts to float64.
 """
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -40,10 +41,37 @@ class _Mode:
         state.mode = self.before
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(function):
+            return self._around_each_step(function)
+
         @functools.wraps(function)
         def wrapped(*args: Any, **options: Any) -> Any:
             with self._again():
                 return function(*args, **options)
+
+        return wrapped
+
+    def _around_each_step(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A generator in this mode, whose caller is in its own whenever the generator waits."""
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **options: Any) -> Any:
+            generator = function(*args, **options)
+            step = functools.partial(next, generator)
+            while True:
+                try:
+                    with self._again():
+                        value = step()
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    sent = yield value
+                    step = functools.partial(generator.send, sent)
+                except GeneratorExit:
+                    generator.close()
+                    raise
+                except BaseException as error:
+                    step = functools.partial(generator.throw, error)
 
         return wrapped
 

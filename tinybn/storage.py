@@ -22,15 +22,23 @@ class _Clock:
 
 
 class _Storage:
-    """The tick and the author of the last change, and the tensors that are known to be views here, by their ids."""
+    """The tick and the author of the last change, and the tensors that are known to be views here, by their ids.
 
-    __slots__ = ("changed_at", "changed_by", "owner", "tensors")
+    ``unseen`` has the ids of those that were made while nothing was recorded.
+    """
+
+    __slots__ = ("changed_at", "changed_by", "owner", "tensors", "unseen")
 
     def __init__(self, owner: Array) -> None:
         key = id(owner)  # an id is free again only after the callback has run
         self.owner = weakref.ref(owner, lambda _: _storages.pop(key, None))
         self.changed_at, self.changed_by = 0, ""
         self.tensors: dict[int, weakref.ref[Any]] = {}
+        self.unseen: set[int] = set()
+
+    def forget(self, key: int) -> None:
+        self.tensors.pop(key, None)
+        self.unseen.discard(key)
 
 
 clock = _Clock()
@@ -66,16 +74,24 @@ def owner_of(array: Array) -> Array:
     return array
 
 
-def note_view(view: Any, sources: tuple[Any, ...]) -> None:
+def note_view(view: Any, sources: tuple[Any, ...], recording: bool) -> None:
     """Remember a tensor that an op has just made, and those of its sources that it shares memory with."""
     owner = owner_of(view.data)
     shared = [x for x in sources if hasattr(x, "data") and isinstance(x.data, np.ndarray) and owner_of(x.data) is owner]
     if shared:
-        tensors = _storage_of(owner).tensors
+        storage = _storage_of(owner)
         for tensor in (view, *shared):
             key = id(tensor)
-            if key not in tensors:
-                tensors[key] = weakref.ref(tensor, lambda _, key=key: tensors.pop(key, None))  # type: ignore[misc]
+            if key not in storage.tensors:
+                storage.tensors[key] = weakref.ref(tensor, lambda _, key=key: storage.forget(key))  # type: ignore[misc]
+        if not recording:
+            storage.unseen.add(id(view))
+
+
+def is_unseen_view(tensor: Any) -> bool:
+    """Whether a tensor is a view that was made while nothing was recorded."""
+    storage = _storages.get(id(owner_of(tensor.data)))
+    return storage is not None and id(tensor) in storage.unseen
 
 
 def relatives(tensor: Any) -> Iterator[Any]:

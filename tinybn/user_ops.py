@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinybn._tensor import Tensor, as_tensor
+from tinybn._tensor import Tensor, as_tensor, tensor
 from tinybn._typing import Op, Shape
 from tinybn.autograd import apply
 from tinybn.checks import gradcheck, gradgradcheck
@@ -48,7 +48,7 @@ def custom_op(op: Callable[..., Op]) -> Callable[..., Tensor]:
     @functools.wraps(op)
     def checked(*arguments: Any, **options: Any) -> Op:
         out, backward, saved = _returned(op, op(*arguments, **options))
-        count = sum(isinstance(a, np.ndarray) for a in arguments)
+        count = max((i + 1 for i, a in enumerate(arguments) if isinstance(a, np.ndarray)), default=0)
 
         @functools.wraps(backward)
         def checked_backward(dy: Any, *saved: Any) -> tuple[Any, ...]:
@@ -56,7 +56,7 @@ def custom_op(op: Callable[..., Op]) -> Callable[..., Tensor]:
             if not isinstance(gradients, tuple) or len(gradients) < count:
                 raise ContractError(
                     f"{op.__name__}: its backward returned {_kind(gradients)}; expected a tuple of {count} gradients, "
-                    "one for each array argument, in order"
+                    "one for each argument up to the last array, in order"
                 )
             return gradients
 
@@ -90,33 +90,47 @@ def check_op(op: Callable[..., Op], *arguments: Any, **options: Any) -> bool:
     True
     """
     op = inspect.unwrap(op)
-    arrays = [np.array(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    kept = [np.array(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    out, backward, saved = _returned(op, op(*arrays, **options))
-    out = out[0] if isinstance(out, tuple) else out
+    arrays, kept = [_copied(a) for a in arguments], [_copied(a) for a in arguments]
+    with np.errstate(all="ignore"):  # as in the engine
+        out, backward, saved = _returned(op, op(*arrays, **options))
+        out = out[0] if isinstance(out, tuple) else out
+        _check_saved(op, saved, (*arrays, *options.values(), out))
+        dy = np.random.default_rng(0).standard_normal(np.shape(out))
+        before = [np.array(dy), np.array(out)]
+        gradients, again = ([g() if callable(g) else g for g in backward(dy, *saved)] for _ in range(2))
+    _check_unchanged(op, kept, arrays, "its arguments")
+    _check_unchanged(op, before, [dy, out], "dy or its output")
+    _check_gradients(op, gradients, again, arrays, (dy, out, *saved))
+    function = functools.wraps(op)(functools.partial(custom_op(op), **options))
+    floats = [i for i, a in enumerate(arguments) if isinstance(a, np.ndarray) and a.dtype == np.float64]
+    for varied in (floats, *([i] for i in floats if len(floats) > 1)):  # alone too, with only what @needs says
+        tensors = [tensor(a, requires_grad=i in varied) if i in floats else a for i, a in enumerate(arguments)]
+        gradcheck(function, tensors)
+        gradgradcheck(function, tensors)
+    return True
+
+
+def _check_saved(op: Callable[..., Op], saved: tuple[Any, ...], known: tuple[Any, ...]) -> None:
     for k, value in enumerate(saved):
-        if isinstance(value, np.ndarray) and not any(value is a for a in (*arrays, *options.values(), out)):
+        if isinstance(value, np.ndarray) and not any(value is a for a in known):
             raise ContractError(
                 f"{op.__name__}: saved[{k}] is an array of shape {value.shape} that is neither an argument nor the "
                 "output itself; second derivatives would take it for a constant. Compute it in the backward"
             )
-    dy = np.random.default_rng(0).standard_normal(np.shape(out))
-    before = [np.array(value) for value in (dy, out)]
-    gradients = [g() if callable(g) else g for g in backward(dy, *saved)]
-    _unchanged(op, kept, arrays, "its arguments")
-    _unchanged(op, before, [dy, out], "dy or its output")
-    for i, (g, a) in enumerate(zip(gradients, arrays, strict=False)):
-        if g is not None and isinstance(a, np.ndarray) and not _broadcasts(a.shape, np.shape(g)):
+
+
+def _check_gradients(op: Callable[..., Op], first: list[Any], second: list[Any], arrays: Any, known: Any) -> None:
+    """Gradients fit their arguments, and what two backwards return is not one array that the op has kept."""
+    for i, (g, again, a) in enumerate(zip(first, second, arrays, strict=False)):
+        if g is None or not isinstance(a, np.ndarray):
+            continue
+        if not _broadcasts(a.shape, np.shape(g)):
             raise ContractError(f"{op.__name__}: gradient {i} has shape {np.shape(g)}; the argument has {a.shape}")
-    tensors = [
-        Tensor(a, True) if isinstance(a, np.ndarray) and a.dtype == np.float64 else a for a in map(_copied, arguments)
-    ]
-
-    @functools.wraps(op)
-    def function(*arguments: Any) -> Any:
-        return custom_op(op)(*arguments, **options)
-
-    return gradcheck(function, tensors) and gradgradcheck(function, tensors)
+        given = any(isinstance(k, np.ndarray) and np.shares_memory(g, k) for k in known)
+        if np.shares_memory(g, again) and not given:
+            raise ContractError(
+                f"{op.__name__}: gradient {i} is an array that the op keeps; return a new one, dy, or something saved"
+            )
 
 
 def _broadcasts(shape: Shape, to: Shape) -> bool:
@@ -141,7 +155,7 @@ def _kind(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _unchanged(op: Callable[..., Op], before: Sequence[Any], after: Sequence[Any], what: str) -> None:
+def _check_unchanged(op: Callable[..., Op], before: Sequence[Any], after: Sequence[Any], what: str) -> None:
     for a, b in zip(before, after, strict=True):
         if isinstance(a, np.ndarray) and not np.array_equal(a, b, equal_nan=True):
             raise ContractError(f"{op.__name__}: changed {what} in place")

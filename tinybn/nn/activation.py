@@ -52,22 +52,10 @@ class ReLU(InplaceModule):
         return F.relu(input)
 
 
-class ReLU6(InplaceModule):
-    """min(max(x, 0), 6).
-
-    >>> import tinybn as tb
-    >>> tb.nn.ReLU6()([-1.0, 2.0, 8.0])
-    tensor([0., 2., 6.])
-    """
-
-    def compute(self, input: Any) -> Tensor:
-        return F.relu6(input)
-
-
 class LeakyReLU(InplaceModule):
     """x where it is positive, negative_slope·x elsewhere.
 
-    Source: Maas et al. 2013, "Rectifier Nonlinearities Improve Neural Network Acoustic Models", §2.
+    Source: Maas et al. 2013, "Rectifier Nonlinearities Improve Neural Network Acoustic Models".
 
     >>> import tinybn as tb
     >>> tb.nn.LeakyReLU(0.5)([-1.0, 2.0])
@@ -139,10 +127,25 @@ class Hardtanh(InplaceModule):
         return self._with_inplace(f"min_val={self.min_val}, max_val={self.max_val}")
 
 
+class ReLU6(Hardtanh):
+    """min(max(x, 0), 6), a `Hardtanh` from 0 to 6.
+
+    >>> import tinybn as tb
+    >>> tb.nn.ReLU6()([-1.0, 2.0, 8.0])
+    tensor([0., 2., 6.])
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__(0.0, 6.0, inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
 class Hardsigmoid(InplaceModule):
     """min(max(x + 3, 0), 6)/6, a sigmoid of three straight lines.
 
-    Source: Courbariaux et al. 2015, "BinaryConnect", §2.3, there with another slope.
+    Source: Courbariaux et al. 2015, "BinaryConnect", §2.2, there with another slope.
 
     >>> import tinybn as tb
     >>> tb.nn.Hardsigmoid()([-4.0, 0.0, 1.5])
@@ -272,7 +275,7 @@ class SiLU(InplaceModule):
 class Mish(InplaceModule):
     """x·tanh(log(1 + eˣ)).
 
-    Source: Misra 2019, "Mish: A Self Regularized Non-Monotonic Activation Function", §2.
+    Source: Misra 2019, "Mish: A Self Regularized Non-Monotonic Activation Function".
 
     >>> import tinybn as tb
     >>> tb.nn.Mish()([0.0])

@@ -35,6 +35,9 @@ class Dropout(InplaceModule):
     def compute(self, input: Any) -> Tensor:
         return F.dropout(input, self.p, self.training, self.generator)
 
+    def forward(self, input: Any) -> Tensor:
+        return super().forward(input) if self.training else self.compute(input)  # evaluation writes nothing
+
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
 

@@ -1,9 +1,10 @@
-"""Linear and Flatten."""
+"""Linear, and the layers that only give their input another shape, or none."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tinybn import functional as F
-from tinybn._tensor import Tensor
+from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import DTypeLike, Generator
 from tinybn.nn import init
 from tinybn.nn.module import Module
@@ -70,3 +71,38 @@ class Flatten(Module):
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """The axis ``dim`` as several, whose sizes multiply to its own; −1 stands for what is left.
+
+    >>> import tinybn as tb
+    >>> tb.nn.Unflatten(1, (3, -1))(tb.zeros(2, 12)).shape
+    (2, 3, 4)
+    """
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        if not isinstance(unflattened_size, list | tuple) or not all(isinstance(n, int) for n in unflattened_size):
+            raise TypeError(f"Unflatten: unflattened_size is {unflattened_size!r}; expected a tuple of ints")
+        self.dim, self.unflattened_size = dim, unflattened_size
+
+    def forward(self, input: Any) -> Tensor:
+        return F.unflatten(input, self.dim, self.unflattened_size)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
+class Identity(Module):
+    """The input itself. Takes any arguments, so that it can stand in for any layer.
+
+    >>> import tinybn as tb
+    >>> tb.nn.Identity(64, bias=False)(tb.ones(2))
+    tensor([1., 1.])
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        pass
+
+    def forward(self, input: Any) -> Tensor:
+        return as_tensor(input)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinybn._typing import Op, Shape
+from tinybn.errors import ShapeError
 
 
 def call(op: Callable[..., Op], *args: Any, **options: Any) -> Any:
@@ -18,8 +19,10 @@ def call(op: Callable[..., Op], *args: Any, **options: Any) -> Any:
     return op(*args, **options)[0]
 
 
-def sum_to(g: Any, shape: Shape) -> Any:
-    """Undo the broadcasting of a gradient: sum over the axes in front and over those that were 1."""
+def sum_to(g: Any, shape: Shape, name: str) -> Any:
+    """Undo the broadcasting of a gradient of the op of that name: sum over the axes in front and those that were 1."""
     front = len(g.shape) - len(shape)
+    if front < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[front:], strict=True)):
+        raise ShapeError(f"the backward of {name}: a gradient of shape {g.shape} for an input of shape {shape}")
     axes = (*range(front), *(i + front for i, n in enumerate(shape) if n == 1 and g.shape[i + front] != 1))
     return g.sum(axis=axes).reshape(shape)

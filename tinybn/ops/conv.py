@@ -13,6 +13,8 @@ the output where it belongs. Columns are made for a few images at a time, so tha
 product reads them.
 """
 
+from __future__ import annotations  # those of nested functions would be computed at each call
+
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """Elementwise primitives. Shapes broadcast; the engine sums gradients back over the broadcast axes."""
 
+from __future__ import annotations  # those of nested functions would be computed at each call
+
 import math
 from typing import Any
 
@@ -213,7 +215,7 @@ def erf(x: Array) -> Op:
 
 
 def maximum(x: Array, y: Array) -> Op:
-    """The larger of the two; NaN comes through. The gradient is halved at a tie and goes to both at NaN, as in PyTorch."""
+    """The larger of two; NaN comes through. The gradient is halved at a tie and goes to both at NaN, as in PyTorch."""
     return _extreme(x, y, np.maximum(x, y))
 
 

@@ -1,5 +1,7 @@
 """Reading and scattering by index. Each is the other's derivative."""
 
+from __future__ import annotations  # those of nested functions would be computed at each call
+
 import math
 from typing import Any
 
@@ -12,6 +14,8 @@ from tinybn.ops._call import call
 def getitem(x: Array, index: Any) -> Op:
     """x[index] with NumPy's basic, boolean and integer indexing."""
     out = x[index]
+    if type(out) is not np.ndarray:  # NumPy copies a single element; an Ellipsis makes it a view, as all basic indexing
+        out = x[(*index, ...) if isinstance(index, tuple) else (index, ...)]
     shape = x.shape
 
     def backward(dy: Any, index: Any) -> tuple[Any, ...]:

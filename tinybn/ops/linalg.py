@@ -1,5 +1,7 @@
 """Matrix products. The work is BLAS's."""
 
+from __future__ import annotations  # those of nested functions would be computed at each call
+
 from typing import Any
 
 from tinybn._typing import Array, Op

@@ -1,5 +1,7 @@
 """Softmax and cross-entropy, over the last axis."""
 
+from __future__ import annotations  # those of nested functions would be computed at each call
+
 from typing import Any
 
 import numpy as np

@@ -6,6 +6,8 @@ The work is done by the kernels. To be differentiated twice, each backward is wr
 recomputes the statistics from x, so that nothing is taken for a constant that is not one.
 """
 
+from __future__ import annotations  # those of nested functions would be computed at each call
+
 from typing import Any
 
 import numpy as np

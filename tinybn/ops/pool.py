@@ -1,5 +1,7 @@
 """2-D pooling over windows R×S of (N, C, H, W) → (N, C, P, Q). The memory layout is kept."""
 
+from __future__ import annotations  # those of nested functions would be computed at each call
+
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Reductions over axes. `axis` is None (all), an int or a tuple of ints."""
 
+from __future__ import annotations  # those of nested functions would be computed at each call
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Primitives that move elements without computing on them."""
 
+from __future__ import annotations  # those of nested functions would be computed at each call
+
 from typing import Any
 
 import numpy as np
