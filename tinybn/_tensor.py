@@ -17,6 +17,49 @@ from tinybn.silence import SILENT, restore, set_state
 from tinybn.storage import mark_changed
 
 
+def _operator(op: Callable[..., Op], reflected: bool = False) -> Callable[["Tensor", Any], "Tensor"]:
+    """A method that applies ``op`` to self and another operand, or the other way round, in PyTorch's choice of dtype.
+
+    Where nothing has to be cast, this is `apply` written out for two arguments: a + b of 10 elements then takes 1.7
+    instead of 2.0 µs.
+    """
+    divides = op is ops.divide
+
+    def method(self: "Tensor", other: Any) -> "Tensor":
+        a = self.data
+        if isinstance(other, Variable):
+            b = other.data
+            plain = a.dtype is b.dtype
+            right: Any = other.node or other if other.tracked else None
+        else:
+            b, right = other, None
+            plain = (type(other) is float or type(other) is int) and a.dtype.kind == "f"
+        if not plain or (divides and a.dtype.kind != "f"):
+            return _cast_and_apply(op, self, other, reflected)
+        left: Any = self.node or self if self.tracked else None
+        if reflected:
+            a, b, left, right = b, a, right, left
+        before = set_state(SILENT)
+        try:
+            made = op(a, b)
+        except ValueError as error:
+            raise misfit(op.__name__, (a, b), error) from None
+        finally:
+            restore(before)
+        return recorded(op, made, (a, b), (left, right), left is not None or right is not None)
+
+    return method
+
+
+def _cast_and_apply(op: Callable[..., Op], x: "Tensor", y: Any, reflected: bool) -> Any:
+    if not isinstance(y, _OPERANDS):
+        return NotImplemented
+    if op is ops.divide and getattr(y, "dtype", np.dtype(bool)).kind != "f":
+        x = as_float(x)  # two that are not floats are divided in float32
+    x, y = promoted(x, y, op.__name__)
+    return apply(op, y, x) if reflected else apply(op, x, y)
+
+
 class Tensor(Variable):
     """An n-dimensional array that can record what is computed with it. `tinybn.tensor` makes one.
 
@@ -232,33 +275,11 @@ class Tensor(Variable):
 
     # --- arithmetic ---------------------------------------------------------------------------------------------
 
-    def __add__(self, other: Any) -> "Tensor":
-        return binary(ops.add, self, other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> "Tensor":
-        return binary(ops.subtract, self, other)
-
-    def __rsub__(self, other: Any) -> "Tensor":
-        return binary(ops.subtract, self, other, reflected=True)
-
-    def __mul__(self, other: Any) -> "Tensor":
-        return binary(ops.multiply, self, other)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> "Tensor":
-        return binary(ops.divide, _for_division(self, other), other)
-
-    def __rtruediv__(self, other: Any) -> "Tensor":
-        return binary(ops.divide, _for_division(self, other), other, reflected=True)
-
-    def __pow__(self, other: Any) -> "Tensor":
-        return binary(ops.power, self, other)
-
-    def __rpow__(self, other: Any) -> "Tensor":
-        return binary(ops.power, self, other, reflected=True)
+    __add__ = __radd__ = _operator(ops.add)
+    __sub__, __rsub__ = _operator(ops.subtract), _operator(ops.subtract, reflected=True)
+    __mul__ = __rmul__ = _operator(ops.multiply)
+    __truediv__, __rtruediv__ = _operator(ops.divide), _operator(ops.divide, reflected=True)
+    __pow__, __rpow__ = _operator(ops.power), _operator(ops.power, reflected=True)
 
     def __floordiv__(self, other: Any) -> "Tensor":
         return self.floor_divide(other)
@@ -473,39 +494,6 @@ def check_differentiable(dtype: np.dtype[Any]) -> None:
         raise DTypeError(f"only floating tensors can require grad, this one is {dtype}; use .float() first")
 
 
-def binary(op: Callable[..., Op], x: Tensor, y: Any, reflected: bool = False) -> Any:
-    """Apply ``op`` to x and y, or to y and x, in the dtype that PyTorch would choose.
-
-    Where nothing has to be cast, this is `apply` written out for two arguments: a + b of 10 elements then takes 1.6
-    instead of 2.0 µs.
-    """
-    a = x.data
-    left: Any = x.node or x if x.tracked else None
-    right: Any = None
-    if isinstance(y, Variable):
-        b = y.data
-        plain = a.dtype is b.dtype
-        right = y.node or y if y.tracked else None
-    else:
-        b = y
-        plain = (type(y) is float or type(y) is int) and a.dtype.kind == "f"
-    if not plain:
-        if not isinstance(y, _OPERANDS):
-            return NotImplemented
-        x, y = promoted(x, y, op.__name__)
-        return apply(op, y, x) if reflected else apply(op, x, y)
-    if reflected:
-        a, b, left, right = b, a, right, left
-    before = set_state(SILENT)
-    try:
-        made = op(a, b)
-    except ValueError as error:
-        raise misfit(op.__name__, (a, b), error) from None
-    finally:
-        restore(before)
-    return recorded(op, made, (a, b), (left, right), left is not None or right is not None)
-
-
 def promoted(x: Tensor, y: Any, name: str) -> tuple[Tensor, Any]:
     """Both in one dtype, by PyTorch's rules, for the function of that name.
 
@@ -535,11 +523,6 @@ def common_dtype(x: Tensor, y: Tensor, name: str) -> np.dtype[Any]:
 
 def as_float(x: Tensor) -> Tensor:
     return x if x.data.dtype.kind == "f" else x.to(np.float32)
-
-
-def _for_division(x: Tensor, y: Any) -> Tensor:
-    """Two that are not floats are divided in float32; promotion makes x the float that y is."""
-    return x if getattr(y, "dtype", np.dtype(bool)).kind == "f" else as_float(x)
 
 
 def _compared(ufunc: np.ufunc, x: Tensor, other: Any) -> Any:

@@ -16,7 +16,7 @@ from tinybn.errors import GraphError, misfit
 from tinybn.hooks import Watch
 from tinybn.modes import CHECK, RECORD, SITES, set_grad_enabled, state
 from tinybn.ops import call, cast, sum_to
-from tinybn.saved import check_unchanged, needed
+from tinybn.saved import check_runnable, needed
 from tinybn.silence import SILENT, restore, set_state
 from tinybn.starts import check_inputs, listed, starting_gradients
 from tinybn.storage import clock, mark_changed, note_view
@@ -27,13 +27,13 @@ ndarray = np.ndarray
 class Variable:
     """What the engine knows of a tensor: its array, its gradient, and the node that made it (None for a leaf)."""
 
-    __slots__ = ("__weakref__", "data", "grad", "node", "tracked", "watch")
+    __slots__ = ("__dict__", "__weakref__", "data", "grad", "node", "tracked")
 
     data: Array
     grad: Any
     node: "Node | None"
     tracked: bool  # what is computed with it is recorded; Tensor.requires_grad checks what it is set to
-    watch: Watch | None
+    watch: Watch | None = None  # hooks; few tensors have some, which then are in its __dict__
 
     inputs: ClassVar[tuple[()]] = ()  # a leaf has none: it can be walked like a node
     result: ClassVar[type["Variable"]]  # the class of what ops return: Tensor
@@ -43,7 +43,6 @@ class Variable:
         self.grad = None
         self.tracked = tracked
         self.node = node
-        self.watch = None
 
     @property
     def shape(self) -> Shape:
@@ -58,7 +57,10 @@ class Variable:
 class Node:
     """A recorded op."""
 
-    __slots__ = ("backward", "inputs", "op", "out_id", "saved", "shape", "site", "time", "watch")
+    __slots__ = ("__dict__", "backward", "inputs", "op", "out_id", "saved", "shape", "time")
+
+    site: anomaly.Site | None = None  # like watch, in the __dict__ of the few nodes that have one
+    watch: Watch | None = None
 
     def __init__(
         self, op: Callable[..., Op], inputs: list["Vertex | None"], backward: Backward, saved: Any, out: Any
@@ -72,8 +74,6 @@ class Node:
         # was alive together with this one, so that two ids that agree mean one array.
         self.out_id = id(out)
         self.time = clock.now
-        self.site: anomaly.Site | None = None
-        self.watch: Watch | None = None
 
     def __repr__(self) -> str:
         return f"<{self.op.__name__} {self.shape}>"
@@ -237,14 +237,8 @@ def _walk(
         order = _inputs_first(pending)
         wanted = None if inputs is None else {x.node or x for x in inputs}
         towards = None if wanted is None else _leading_to(wanted, order)
-        running = {v for v in order if type(v) is Node and (towards is None or not towards.isdisjoint(v.inputs))}
-        for vertex in order if wanted is None or not wanted.issubset(order) else running:
-            if type(vertex) is Node and vertex.backward is None:
-                raise GraphError(
-                    f"{name}: the graph behind {vertex!r} was freed by an earlier backward; pass retain_graph=True to "
-                    "that one, or compute the output again"
-                )
-        check_unchanged(running)
+        idle = set() if towards is None else {v for v in order if towards.isdisjoint(v.inputs)}
+        check_runnable(name, order, idle if wanted is None or wanted.issubset(order) else set())
         gradients: dict[Any, Variable] = {}
 
         def kept(vertex: Vertex) -> bool:
@@ -261,7 +255,7 @@ def _walk(
                 dy = vertex.watch.run_hooks(dy, Variable.result, create_graph)
             if kept(vertex):
                 gradients[vertex] = dy if isinstance(dy, Variable) else Variable.result(np.asarray(dy))
-            if vertex in running:
+            if type(vertex) is Node and vertex not in idle:
                 _flow(vertex, dy, pending, towards, kept, create_graph, check)
                 if not (create_graph if retain_graph is None else retain_graph):
                     vertex.backward, vertex.saved, vertex.inputs = None, (), []

@@ -35,22 +35,33 @@ def needed(op: Any, inputs: Iterable[Any], saved: tuple[Any, ...]) -> tuple[Any,
     return tuple([value if kept >> i & 1 else None for i, value in enumerate(saved)])
 
 
-def check_unchanged(nodes: Iterable[Any]) -> None:
-    """Raise if a node saved something that has been changed in place since."""
-    for node in nodes:
-        if node.time == clock.now:
+def check_runnable(name: str, vertices: Iterable[Any], idle: set[Any]) -> None:
+    """Raise if a node that will run was freed, or saved something that has been changed in place since."""
+    now = clock.now
+    for node in vertices:
+        if node in idle:
             continue
-        for value in node.saved:
-            author = changed_since(value, node.time)
-            if author is not None:
-                name = node.op.__name__
-                where = anomaly.described(node.site) or (
-                    "; run the forward under tb.detect_anomaly(check_nan=False) to see its line here"
-                )
-                raise GraphError(
-                    f"backward: {name} needs {_role(node, value)} as it was, but {author} has changed it in place. "
-                    f"Change a clone() instead, or make the change before {name} reads it. This is {node!r}{where}"
-                )
+        if node.backward is None:
+            raise GraphError(
+                f"{name}: the graph behind {node!r} was freed by an earlier backward; pass retain_graph=True to that "
+                "one, or compute the output again"
+            )
+        if node.inputs and node.time != now:  # a leaf has no inputs
+            for value in node.saved:
+                author = changed_since(value, node.time)
+                if author is not None:
+                    raise GraphError(_stale(name, node, value, author))
+
+
+def _stale(name: str, node: Any, value: Any, author: str) -> str:
+    op = node.op.__name__
+    where = anomaly.described(node.site) or (
+        "; run the forward under tb.detect_anomaly(check_nan=False) to see its line here"
+    )
+    return (
+        f"{name}: {op} needs {_role(node, value)} as it was, but {author} has changed it in place. "
+        f"Change a clone() instead, or make the change before {op} reads it. This is {node!r}{where}"
+    )
 
 
 def _role(node: Any, value: Any) -> str:
