@@ -1,6 +1,5 @@
 """The engine, by the names of the classic mistakes: the diamond, the shared buffer, the deep chain, the leak."""
 
-import copy
 import pickle
 from typing import Any
 
@@ -514,9 +513,7 @@ def test_a_gradient_that_does_not_fit_names_the_op():
     def wrong(x: Any) -> Any:
         return x * 1, lambda dy: (dy.sum(),), ()
 
-    with pytest.raises(
-        ShapeError, match=r"backward of wrong: a gradient of shape \(\) for an input of shape"
-    ):
+    with pytest.raises(ShapeError, match=r"backward of wrong: a gradient of shape \(\) for an input of shape"):
         apply(wrong, leaf(1.0, 2.0)).sum().backward()
 
 
@@ -525,3 +522,12 @@ def test_only_what_a_gradient_needs_is_saved():
     assert [s is None for s in (x * c).node.saved] == [True, False]
     assert [s is None for s in (c * x).node.saved] == [False, True]
     assert [s is None for s in (x / 2.0).node.saved] == [True, False]
+
+
+def test_a_shallow_copy_is_another_leaf():
+    x = leaf(2.0)
+    y = copy.copy(x)
+    (g,) = tb.grad(x * y * y, x, create_graph=True)
+    assert np.shares_memory(x.data, y.data)
+    with pytest.raises(GraphError, match="do not depend on input 0"):
+        tb.grad(g, x)

@@ -597,3 +597,11 @@ def test_a_retained_gradient_is_that_of_the_new_value():
     y *= 2
     (y * y).sum().backward()
     assert y.grad.tolist() == [12, 24] and x.grad.tolist() == [72, 144]
+
+
+def test_a_constant_written_over_a_graph():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    np.add(np.ones(2), 1, out=y)
+    (y * x).sum().backward()
+    assert x.grad.tolist() == [2, 2]

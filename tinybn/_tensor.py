@@ -133,6 +133,12 @@ class Tensor(Variable):
             raise TypeError("iter: a 0-d tensor cannot be iterated over")
         return (self[i] for i in range(len(self.data)))
 
+    def __contains__(self, element: Any) -> bool:
+        """Whether some element equals a number or a tensor that broadcasts."""
+        if not isinstance(element, _OPERANDS):
+            raise TypeError(f"in: expected a number or a tensor, got {type(element).__name__}")
+        return bool((self == element).data.any())
+
     def __repr__(self) -> str:
         text = np.array2string(self.data, separator=", ", prefix="tensor(")
         dtype = "" if self.data.dtype in _DTYPES_LEFT_OUT else f", dtype={self.data.dtype}"
@@ -259,7 +265,7 @@ class Tensor(Variable):
 
     def __setstate__(self, state: Any) -> None:
         data, tracked, grad = state
-        Variable.__init__(self, data, tracked)
+        Variable.__init__(self, data.view(), tracked)  # the engine knows leaves by their array: each has its own
         self.grad = grad
 
     def to(self, dtype: DTypeLike) -> "Tensor":
@@ -427,6 +433,7 @@ for _name, _dtype in {
 Variable.result = Tensor
 
 _DTYPES_LEFT_OUT = (np.float32, np.int64, np.bool_)
+_NUMBERS = (bool, int, float, np.generic)
 _OPERANDS = (Variable, np.ndarray, np.generic, bool, int, float)
 _KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}
 
@@ -500,7 +507,7 @@ def promoted(x: Tensor, y: Any, name: str) -> tuple[Tensor, Any]:
     Floats outrank integers, these bools; within a kind, a tensor with axes outranks one without. Scalars, NumPy's too,
     never promote within their kind: they stay, as Python numbers.
     """
-    if isinstance(y, bool | int | float | np.generic):
+    if isinstance(y, _NUMBERS):
         scalar = _number(y)
         return (as_float(x) if isinstance(scalar, float) else x), scalar
     y = as_tensor(y)
@@ -526,11 +533,12 @@ def as_float(x: Tensor) -> Tensor:
 
 
 def _compared(ufunc: np.ufunc, x: Tensor, other: Any) -> Any:
-    if isinstance(other, Variable):
-        other = other.data
-    elif not isinstance(other, _OPERANDS):
+    if not isinstance(other, _OPERANDS):
         return NotImplemented
-    return Tensor(np.asarray(ufunc(x.data, _number(other))))
+    if not isinstance(other, _NUMBERS) and as_tensor(other).dtype != x.dtype:
+        x, other = promoted(x, other, ufunc.__name__)
+    other = other.data if isinstance(other, Variable) else _number(other)
+    return Tensor(np.asarray(ufunc(x.data, other)))
 
 
 def _number(other: Any) -> Any:

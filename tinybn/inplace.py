@@ -84,7 +84,7 @@ def _made_known(name: str, x: Any, y: Any, recording: bool) -> None:
     """The memory of x has just been given the values of y."""
     mark_changed(x.data, name)
     others = list(relatives(x)) if recording else []
-    if not any(tensor.tracked for tensor in (y, *others)):
+    if not recording or not any(tensor.tracked for tensor in (x, y, *others)):
         return
     _replace(x, y)
     for other in others:
