@@ -1,5 +1,6 @@
 """The engine, by the names of the classic mistakes: the diamond, the shared buffer, the deep chain, the leak."""
 
+import copy
 import pickle
 from typing import Any
 
