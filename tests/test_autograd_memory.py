@@ -11,6 +11,7 @@ import pytest
 from helpers import leaf
 
 import tinybn as tb
+from tinybn import storage
 from tinybn.autograd import apply
 
 # --- buffers ----------------------------------------------------------------------------------------------------------
@@ -133,6 +134,18 @@ def no_garbage_collector() -> Iterator[None]:
         gc.enable()
 
 
+def changed_through_a_view(y: tb.Tensor) -> tb.Tensor:
+    y[0] *= 3
+    y[:, 1] = 0
+    return y
+
+
+def hooked(y: tb.Tensor) -> tb.Tensor:
+    y.register_hook(lambda gradient: gradient * 2)
+    y.retain_grad()
+    return y
+
+
 FUNCTIONS = {  # with their output saved, with their inputs saved, with nothing saved, with by-products
     "exp": lambda x: x.exp(),
     "sigmoid": lambda x: x.sigmoid(),
@@ -146,6 +159,9 @@ FUNCTIONS = {  # with their output saved, with their inputs saved, with nothing 
     "max_pool": lambda x: tb.functional.max_pool2d(x.reshape(1, 1, 2, 3), 2),
     "batch_norm": lambda x: tb.functional.batch_norm(x, None, None, training=True),
     "conv": lambda x: tb.functional.conv2d(x.reshape(1, 1, 2, 3), tb.ones(2, 1, 2, 2, dtype=np.float64)),
+    "in place": lambda x: (x * 2).mul_(3).clamp_(max=9),
+    "through a view": lambda x: changed_through_a_view(x * 2),
+    "hooked": lambda x: hooked(x * 2),
 }
 every_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 
@@ -194,3 +210,62 @@ def test_activations_that_nobody_saved_die_at_once():
     inner = weakref.ref(y.data)
     y = y + 1
     assert inner() is None and y.requires_grad
+
+
+def loops() -> dict[str, Any]:
+    """Steps that a program repeats for ever."""
+    generator = np.random.default_rng(0)
+    x, labels = tb.randn(8, 1, 6, 6, generator=generator), generator.integers(0, 3, 8)
+    conv, norm, last = tb.nn.Conv2d(1, 2, 3), tb.nn.BatchNorm2d(2), tb.nn.Linear(8, 3)
+    model = tb.nn.Sequential(conv, norm, tb.nn.ReLU(), tb.nn.MaxPool2d(2), tb.nn.Flatten(), last)
+    watched = tb.nn.Sequential(tb.nn.Linear(8, 3), tb.nn.Tanh())
+    watched.register_full_backward_hook(lambda module, grad_input, grad_output: None)
+    optimizer = tb.optim.Adam(model.parameters())
+    leaves = tb.ones(3, 4, requires_grad=True)
+
+    def train() -> None:
+        optimizer.zero_grad()
+        tb.functional.cross_entropy(model(x), labels).backward()
+        optimizer.step()
+
+    def differentiate_twice() -> None:
+        (g,) = tb.grad((leaves * leaves * leaves).sum(), leaves, create_graph=True)
+        (g * g).sum().backward()
+
+    def change_in_place() -> None:
+        y = leaves * 2
+        for row in y:
+            row *= 2
+        y[:, 0] = 1.0
+        y.sum().backward()
+
+    def fail() -> None:
+        y = leaves.exp()
+        y += 1
+        try:
+            y.sum().backward()
+        except tb.errors.GraphError:
+            return
+        pytest.fail("exp's output was changed")
+
+    def hooks() -> None:
+        watched(tb.ones(2, 8, requires_grad=True)).sum().backward()
+
+    return {function.__name__: function for function in (train, differentiate_twice, change_in_place, fail, hooks)}
+
+
+@pytest.mark.parametrize("name", loops())
+def test_memory_of_a_loop_is_flat(name):
+    """No object more after ten steps than after five, without the garbage collector; nor an entry in the tables."""
+    step = loops()[name]
+
+    def count() -> tuple[int, int]:
+        return len(gc.get_objects()), len(storage._storages) + sum(len(s.tensors) for s in storage._storages.values())
+
+    with no_garbage_collector():
+        for _ in range(5):
+            step()
+        objects, entries = count()
+        for _ in range(5):
+            step()
+        assert count() == (objects, entries)

@@ -12,15 +12,15 @@ from tinybn.errors import ShapeError
 class Handle:
     """What registering a hook returns: ``remove`` takes the hook away. Also a context that does so at its end."""
 
-    def __init__(self, hooks: dict["Handle", Callable[..., Any]], hook: Callable[..., Any]) -> None:
+    def __init__(self, hooks: dict[object, Callable[..., Any]], hook: Callable[..., Any]) -> None:
         if not callable(hook):
             raise TypeError(f"hook: expected a function, got {hook!r}")
-        self.hooks = hooks
-        hooks[self] = hook
+        self.hooks, self.key = hooks, object()  # not the handle itself: that would be a reference cycle
+        hooks[self.key] = hook
 
     def remove(self) -> None:
         """Call the hook no more. Removing it twice is no error."""
-        self.hooks.pop(self, None)
+        self.hooks.pop(self.key, None)
 
     def __enter__(self) -> "Handle":
         return self
@@ -41,7 +41,7 @@ class Watch:
     __slots__ = ("hooks", "tensor")
 
     def __init__(self) -> None:
-        self.hooks: dict[Handle, Callable[[Any], Any]] = {}
+        self.hooks: dict[object, Callable[[Any], Any]] = {}
         self.tensor: weakref.ref[Any] | None = None
 
     def run_hooks(self, dy: Any, tensor: Any, create_graph: bool) -> Any:

@@ -6,16 +6,15 @@ from typing import Any
 from tinybn._tensor import Tensor
 from tinybn._typing import Array, Op
 from tinybn.autograd import apply
-from tinybn.hooks import Handle
 
 
 class ModuleHooks:
     """The hooks of one module, each kind in the order in which they were registered."""
 
     def __init__(self) -> None:
-        self.before: dict[Handle, Callable[..., Any]] = {}
-        self.after: dict[Handle, Callable[..., Any]] = {}
-        self.backward: dict[Handle, Callable[..., Any]] = {}
+        self.before: dict[object, Callable[..., Any]] = {}
+        self.after: dict[object, Callable[..., Any]] = {}
+        self.backward: dict[object, Callable[..., Any]] = {}
 
     def run(self, module: Any, forward: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """``forward(*args, **options)`` with the hooks around it."""
