@@ -458,7 +458,7 @@ def test_comparison_with_something_else():
         lambda x: F.softmax(x, 0),
         lambda x: F.dropout(x),
         lambda x: F.cross_entropy(x.reshape(1, 2), [0]),
-        lambda x: F.max_pool2d(x.reshape(1, 1, 2), 1),
+        lambda x: F.avg_pool2d(x.reshape(1, 1, 2), 1),
     ],
 )
 def test_what_needs_floats_says_so(function):

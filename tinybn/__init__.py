@@ -17,14 +17,19 @@ from tinybn._tensor import Tensor, as_tensor, from_numpy, tensor
 from tinybn.autograd import grad
 from tinybn.checks import gradcheck, gradgradcheck
 from tinybn.functional.activation import *
+from tinybn.functional.arithmetic import *
 from tinybn.functional.comparison import *
 from tinybn.functional.creation import *
+from tinybn.functional.drawing import *
 from tinybn.functional.elementwise import *
+from tinybn.functional.extremes import *
 from tinybn.functional.index import *
+from tinybn.functional.joining import *
 from tinybn.functional.linalg import *
 from tinybn.functional.reduction import *
 from tinybn.functional.shape import *
 from tinybn.functional.sorting import *
+from tinybn.functional.triangle import *
 from tinybn.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, strict_float32
 from tinybn.random import default_generator, manual_seed
 from tinybn.saved import needs
@@ -35,4 +40,6 @@ __version__ = "0.1.0"
 
 memory.enable()
 
-__all__ = [name for name in globals() if name[0] != "_"]
+# Modules of the engine's inside are reached by their names; they are no part of what `from tinybn import *` brings.
+_INSIDE = {"anomaly", "checks", "hooks", "inplace", "modes", "saved", "silence", "starts", "storage", "user_ops"}
+__all__ = [name for name in globals() if name[0] != "_" and name not in _INSIDE]

@@ -106,4 +106,13 @@ ROWS = [
     Refused("masked_fill", "a value with axes", values([1.0, 2.0], BOOLS, [1.0])),
     Refused("masked_fill", "too large a value", values(BYTES, BOOLS, 300)),
     Refused("masked_fill", "shapes", values([1.0, 2.0], [True, False, True], 0.0)),
+    Row(
+        "where",
+        "a mask of bytes",
+        lambda rng: (np.array([0, 2], np.uint8), np.array([1.0, 2.0]), 3.0),
+        torch=lambda torch, mask, x, y: torch.where(mask != 0, x, y),  # its own warns
+        method=False,
+    ),
+    Row("masked_fill", "−1 into bytes", lambda rng: (np.array([1, 2], np.uint8), np.array([True, False]), -1)),
+    Refused("masked_fill", "300 into bytes", lambda rng: (np.array([1, 2], np.uint8), np.array([True, False]), 300)),
 ]

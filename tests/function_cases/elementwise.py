@@ -1,4 +1,4 @@
-"""Rows of ``tinybn/functional/elementwise.py``."""
+"""Rows of ``tinybn/functional/arithmetic.py`` and ``elementwise.py``."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -262,4 +262,17 @@ ROWS = [
     Row("addcmul", "integers", values([1, 2], [3, 4], [5, 6]), {"value": 2}),
     Refused("addcdiv", "integers", values([1.0, 2.0], [3, 4], [5, 6])),
     *clamps(),
+    Row("add", "bytes and −1 wrap around", values(BYTES, -1)),
+    Row("mul", "bytes and −2 wrap around", values(BYTES, -2)),
+    Row("sub", "bytes and 300 wrap around", values(BYTES, 300)),
+    Row("div", "bytes and −2", values(BYTES, -2)),
+    Row("remainder", "nothing by 0", lambda rng: (np.zeros((0, 2), int), np.array([0, 1]))),
+    Row("pow", "bools to a power of two", values(BOOLS, 4)),
+    Row("lerp", "infinite weights", values([1.0, 2.0, 3.0], [2.0, 0.0, 3.5], [INF, -INF, 0.2]), smooth=False),
+    Row("addcmul", "a fraction for integers", values([1, 2], [3, 4], [5, 6]), {"value": 2.5}),
+    Row("addcmul", "True", values([1.0, 2.0], [3.0, 4.0], [5.0, 6.0]), {"value": True}),
+    Row("addcdiv", "True", values([1, 2], [3.0, 4.0], [5.0, 6.0]), {"value": True}),
+    Refused("addcmul", "bools", values(BOOLS, BOOLS, BOOLS)),
+    Row("clamp", "equal tensors", values([0.0, 1.0, 2.0], [1.0, 1.0, 0.0], [1.0, 1.0, 3.0]), smooth=False),
+    Row("clamp", "bytes and −1", values(BYTES, -1, 2)),
 ]

@@ -9,7 +9,6 @@ from function_cases.row import Refused, Row, followed_by, normal, values
 
 INF, NAN = float("inf"), float("nan")
 SQUARE = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
-NOTHING = np.empty(0, np.int64)
 
 
 def at(numbers: Any, dtype: Any = np.int64) -> Any:
@@ -20,11 +19,6 @@ def at(numbers: Any, dtype: Any = np.int64) -> Any:
 def of(array: Any, dtype: Any = None) -> Any:
     """One array of any dtype as the first argument."""
     return lambda rng: (np.array(array, dtype),)
-
-
-def functional(name: str) -> Any:
-    """PyTorch's function of ``torch.nn.functional``, where ``torch`` has another one of that name."""
-    return lambda torch, *arguments, **options: getattr(torch.nn.functional, name)(*arguments, **options)
 
 
 def quiet_scatter(torch: Any, *arguments: Any, **options: Any) -> Any:
@@ -215,86 +209,6 @@ ROWS = [
             ("nothing", normal((2, 0))),
         ]
     ),
-    *(
-        Row(f, f"diagonal {k} of {shape}", normal(shape), {"diagonal": k})
-        for f in ("tril", "triu")
-        for shape in ((3, 3), (2, 4))
-        for k in (0, 1, -1, 5, -5)
-    ),
-    *(
-        Row(f, name, made)
-        for f in ("tril", "triu")
-        for name, made in [
-            ("a stack", normal((2, 3, 2))),
-            ("nothing", normal((2, 0))),
-            ("bools", of([[True, True], [True, True]])),
-            ("integers", of(SQUARE)),
-            ("bytes", of(SQUARE, np.uint8)),
-        ]
-    ),
-    *(Row(f, "positional", normal((3, 3), -1)) for f in ("tril", "triu")),
-    *(Row(f, "infinities", values([[INF, INF], [NAN, 1.0]]), smooth=False) for f in ("tril", "triu")),
-    *(Row("diagonal", f"offset {k}", normal((3, 4)), {"offset": k}) for k in (0, 1, -1, 3, 4, -9)),
-    *(
-        Row("diagonal", f"offset {k} of axes {i} and {j}", normal((2, 3, 4)), {"offset": k, "dim1": i, "dim2": j})
-        for k, i, j in [(0, 0, 2), (1, -1, -2), (-1, 1, 2), (0, 2, 0)]
-    ),
-    Row("diagonal", "positional", normal((2, 3, 4), 1, 1, 2)),
-    Row("diagonal", "nothing", normal((2, 0))),
-    Row("diagonal", "integers", of(SQUARE)),
-    *(
-        Row("diag", f"{k} of {shape}", normal(shape), {"diagonal": k})
-        for shape in ((3,), (3, 4), (0,), (2, 0))
-        for k in (0, 2, -1)
-    ),
-    Row("diag", "integers", of([1, 2])),
-    Row("diag", "bools", of([True, False])),
-    *(
-        Row("one_hot", f"{name}, {o}", of(numbers), o, method=False)
-        for name, numbers, o in [
-            ("a row", [0, 2], {}),
-            ("a row", [0, 2], {"num_classes": 4}),
-            ("a scalar", 1, {}),
-            ("a matrix", [[0, 1]], {"num_classes": 3}),
-            ("nothing", NOTHING, {"num_classes": 3}),
-        ]
-    ),
-    *(
-        Row(
-            "embedding",
-            f"{name}, {o}",
-            followed_by(of(numbers), table),
-            o,
-            torch=functional("embedding"),
-            smooth=not o,
-            method=False,
-        )
-        for name, numbers, table in [
-            ("a row", [0, 1, 0], lambda rng: rng.standard_normal((3, 2))),
-            ("a matrix", [[0], [2]], lambda rng: rng.standard_normal((3, 2))),
-            ("a scalar", 1, lambda rng: rng.standard_normal((3, 2))),
-            ("nothing", NOTHING, lambda rng: rng.standard_normal((3, 2))),
-        ]
-        for o in ({}, {"padding_idx": 0}, {"padding_idx": -1})
-    ),
-    Row(
-        "embedding",
-        "int32",
-        followed_by(of([1, 0], np.int32), lambda rng: rng.standard_normal((2, 2))),
-        torch=functional("embedding"),
-        method=False,
-    ),
-    Row("embedding", "integers", followed_by(of([1, 0]), at(SQUARE)), torch=functional("embedding"), method=False),
-    # With these options the gradient is not the derivative, by design.
-    Row(
-        "embedding",
-        "scale_grad_by_freq",
-        followed_by(of([0, 0, 2, 0]), lambda rng: rng.standard_normal((3, 2))),
-        {"scale_grad_by_freq": True},
-        torch=functional("embedding"),
-        smooth=False,
-        method=False,
-    ),
     # refused
     *cases(
         "take",
@@ -387,28 +301,5 @@ ROWS = [
     Refused("index_add", "alpha is no number", followed_by(X, 0, at([0]), at([[1.0] * 3], float)), {"alpha": "a"}),
     Refused("masked_select", "numbers", followed_by(X, at([0, 1, 1]))),
     Refused("masked_select", "other sizes", followed_by(X, at([True, False], bool))),
-    *(Refused(f, "a row", normal((3,))) for f in ("tril", "triu", "diagonal")),
-    *(Refused(f, "a scalar", normal(())) for f in ("tril", "triu", "diagonal", "diag")),
-    *(Refused(f, "a diagonal of 0.5", normal((3, 3), 0.5)) for f in ("tril", "triu", "diagonal", "diag")),
-    Refused("diagonal", "an axis twice", normal((3, 3)), {"dim1": 0, "dim2": -2}),
-    Refused("diagonal", "no such axis", normal((3, 3)), {"dim2": 2}),
-    Refused("diag", "three axes", normal((2, 2, 2))),
-    Refused("one_hot", "too few classes", of([0, 2]), {"num_classes": 2}),
-    Refused("one_hot", "negative", of([0, -1])),
-    Refused("one_hot", "nothing to count", of(NOTHING)),
-    Refused("one_hot", "floats", of([0.0])),
-    Refused("one_hot", "bools", of([True])),
-    *(Refused("one_hot", f"{n} classes", of([0]), {"num_classes": n}) for n in (0, -2, 2.5, True)),
-    *(
-        Refused("embedding", name, followed_by(of(numbers), table), o, torch=functional("embedding"))
-        for name, numbers, table, o in [
-            ("beyond the end", [3], at(SQUARE, float), {}),
-            ("negative", [-1], at(SQUARE, float), {}),
-            ("floats", [0.0], at(SQUARE, float), {}),
-            ("a weight with one axis", [0], at([1.0, 2.0], float), {}),
-            ("padding beyond the end", [0], at(SQUARE, float), {"padding_idx": 3}),
-            ("padding before the start", [0], at(SQUARE, float), {"padding_idx": -4}),
-            ("padding of 0.5", [0], at(SQUARE, float), {"padding_idx": 0.5}),
-        ]
-    ),
+    Row("take_along_dim", "int32 without dim", followed_by(X, at([0, 5], np.int32))),
 ]

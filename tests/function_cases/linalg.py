@@ -1,5 +1,7 @@
 """Rows of ``tinybn/functional/linalg.py``."""
 
+from typing import Any
+
 import numpy as np
 
 from function_cases.row import Refused, Row, followed_by, integers, normal, values
@@ -20,6 +22,11 @@ def einsum_refused(name, equation, *shapes):
 
 def _array(shape):
     return lambda rng: np.asarray(rng.standard_normal(shape))
+
+
+def _with_constants(torch: Any, x: Any, mat1: Any, mat2: Any, **options: Any) -> Any:
+    """PyTorch's addmm, which gives the matrices gradients even where they are left out: 0·∞."""
+    return torch.addmm(x, mat1.detach(), mat2.detach(), **options)
 
 
 PRODUCTS = [
@@ -88,18 +95,13 @@ PRODUCTS = [
     Row("addmm", "a scalar to be broadcast", normal((), (2, 3), (3, 4)), {"alpha": 2}),
     Row("addmm", "an input left out", values([[np.nan]], [[2.0]], [[3.0]]), {"beta": 0}, smooth=False),
     Row("addmm", "integers", values([[1, 2]], [[3]], [[4, 5]]), {"beta": 2, "alpha": 3}),
+    Row("addmm", "a product left out", values([[1.0]], [[np.inf]], [[0.0]]), {"alpha": 0}, _with_constants, False),
+    Row("addmm", "fractions for integers", values([[1, 2]], [[3]], [[4, 5]]), {"beta": 2.5, "alpha": 1.5}),
     Refused("addmm", "an input that does not broadcast", normal((3,), (2, 3), (3, 4))),
     Refused("addmm", "an input with more axes", normal((1, 2, 4), (2, 3), (3, 4))),
     Refused("addmm", "a vector", normal((4,), (3,), (3, 4))),
     Refused("addmm", "inner sizes that differ", normal((4,), (2, 3), (2, 4))),
     Refused("addmm", "two dtypes", values([[1]], [[1.0]], [[1.0]])),
-    Row("trace", "a square", normal((3, 3))),
-    Row("trace", "a wide matrix", normal((2, 3))),
-    Row("trace", "nothing", normal((0, 3))),
-    Row("trace", "integers", lambda rng: (np.arange(4, dtype=np.int64).reshape(2, 2),)),
-    Refused("trace", "a vector", normal((3,))),
-    Refused("trace", "three axes", normal((2, 2, 2))),
-    Refused("trace", "bools", TRUTHS, torch=lambda torch, x, y: torch.trace(x)),
 ]
 
 EINSUMS = [
@@ -166,6 +168,11 @@ EINSUMS = [
     einsum_refused("ellipses that do not broadcast", "...i,...i", (2, 3), (4, 3)),
 ]
 
+
+def _bytes(rng: Any) -> tuple[Any, ...]:
+    return np.array([[1], [2]], np.uint8), np.array([[3]], np.uint8)
+
+
 TENSORDOTS = [
     *(
         Row("tensordot", name, normal(x, y), {"dims": dims}, method=False)
@@ -195,6 +202,9 @@ TENSORDOTS = [
             ("axes without lists", (2, 2), (2, 2), (1, 0)),
         ]
     ),
+    Row("tensordot", "integers, an axis of 1", values([[1], [2]], [[3]]), {"dims": ([0, 1], [0, 1])}, method=False),
+    Row("tensordot", "bytes, an axis of 1", _bytes, {"dims": ([0, 1], [0, 1])}, method=False),
+    Refused("tensordot", "a scalar has no axis", normal((2,), ()), {"dims": ([0], [0])}),
     Refused("tensordot", "two dtypes", MIXED, {"dims": 1}),
     Refused("tensordot", "bools", TRUTHS, {"dims": 1}),
 ]

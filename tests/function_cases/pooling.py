@@ -85,6 +85,14 @@ MAX = [
     *(refused("max_pool2d", name, normal(shape), **options) for name, shape, options in REFUSED_2D),
     *(refused("max_pool1d", name, normal(shape), **options) for name, shape, options in REFUSED_1D),
     refused("max_pool1d", "integers", values([[1, 2, 3]]), kernel_size=2),
+    *(
+        Row("max_pool2d", name, INTEGERS, options, torch=_torch("max_pool2d"), method=False)
+        for name, options in [
+            ("integers", {"kernel_size": 2}),
+            ("integers, padded", {"kernel_size": 3, "padding": 1, "ceil_mode": True, "return_indices": True}),
+        ]
+    ),
+    refused("max_pool2d", "bools", values([[[True, False]]]), kernel_size=1),
 ]
 
 AVG = [
@@ -171,6 +179,7 @@ ADAPTIVE = [
         for kind in ("avg", "max")
         for name, shape, size in REFUSED_SIZES_1D
     ),
+    Row("adaptive_avg_pool2d", "infinities", NANS, {"output_size": 2}, smooth=False, method=False),
     *(refused(f"adaptive_{kind}_pool2d", "integers", INTEGERS, output_size=2) for kind in ("avg", "max")),
 ]
 

@@ -1,4 +1,4 @@
-"""Rows of ``tinybn/functional/reduction.py``."""
+"""Rows of ``tinybn/functional/reduction.py`` and ``extremes.py``."""
 
 import warnings
 from collections.abc import Callable
@@ -255,4 +255,11 @@ ROWS = [
     ),
     *(Refused(f, "of two and dim", positive((2, 3), (2, 3), 0)) for f in ("max", "min")),
     *(Refused(f, "of two shapes", positive((2,), (3,))) for f in ("max", "min")),
+    Row("norm", "p=0 has gradient 0", distinct((2, 3)), {"p": 0}),
+    *(
+        Row(f, f"correction {c} of {n}", normal((2, n)), {"dim": 1, "correction": c}, torch=quiet(f), smooth=False)
+        for f in ("var", "std", "var_mean")
+        for c, n in [(2, 2), (5, 2), (2, 1)]
+    ),
+    Row("var", "of nothing, correction −1", normal((0,)), {"correction": -1}, torch=quiet("var"), smooth=False),
 ]

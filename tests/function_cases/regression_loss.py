@@ -53,6 +53,10 @@ def others() -> Iterator[Row]:
     yield Row("huber_loss", "positional", positive((3,), (3,), "sum", 0.5))
     yield Row("huber_loss", "positional weights", positive((3,), (3,), "mean", 0.5, (3,)))
     yield Refused("smooth_l1_loss", "negative beta", normal((2,), (2,)), {"beta": -1.0})
+    for function in ("huber_loss", "smooth_l1_loss"):
+        yield Row(function, "NaN", values([NAN, 1.0], [0.0, 3.0]), {"reduction": "none"}, smooth=False)
+    yield Row("mse_loss", "bools", values([1.5, 2.0], [True, False]))
+    yield Refused("l1_loss", "bools", values([1.5, 2.0], [True, False]))
     yield Refused("huber_loss", "delta 0", normal((2,), (2,)), {"delta": 0.0})
 
 

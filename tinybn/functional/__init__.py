@@ -13,14 +13,21 @@ from tinybn._tensor import Tensor
 from tinybn.functional import (
     activation,
     affine,
+    arithmetic,
     comparison,
     conv,
     creation,
+    drawing,
     elementwise,
+    extremes,
     index,
+    joining,
     linalg,
+    lookup,
     loss,
+    new,
     noise,
+    nonlinearity,
     normalization,
     padding,
     pooling,
@@ -28,17 +35,25 @@ from tinybn.functional import (
     regression_loss,
     shape,
     sorting,
+    triangle,
 )
 from tinybn.functional.activation import *
 from tinybn.functional.affine import *
+from tinybn.functional.arithmetic import *
 from tinybn.functional.comparison import *
 from tinybn.functional.conv import *
 from tinybn.functional.creation import *
+from tinybn.functional.drawing import *
 from tinybn.functional.elementwise import *
+from tinybn.functional.extremes import *
 from tinybn.functional.index import *
+from tinybn.functional.joining import *
 from tinybn.functional.linalg import *
+from tinybn.functional.lookup import *
 from tinybn.functional.loss import *
+from tinybn.functional.new import *
 from tinybn.functional.noise import *
+from tinybn.functional.nonlinearity import *
 from tinybn.functional.normalization import *
 from tinybn.functional.numpy_protocol import array_function, array_ufunc
 from tinybn.functional.padding import *
@@ -47,9 +62,37 @@ from tinybn.functional.reduction import *
 from tinybn.functional.regression_loss import *
 from tinybn.functional.shape import *
 from tinybn.functional.sorting import *
+from tinybn.functional.triangle import *
 
-TENSOR_ROOMS = (shape, elementwise, comparison, reduction, index, sorting, linalg, activation)
-OTHER_ROOMS = (creation, affine, conv, pooling, padding, normalization, noise, loss, regression_loss)
+TENSOR_ROOMS = (
+    shape,
+    joining,
+    arithmetic,
+    elementwise,
+    comparison,
+    reduction,
+    extremes,
+    index,
+    triangle,
+    sorting,
+    linalg,
+    activation,
+    new,
+)
+OTHER_ROOMS = (
+    creation,
+    drawing,
+    lookup,
+    nonlinearity,
+    affine,
+    conv,
+    pooling,
+    padding,
+    normalization,
+    noise,
+    loss,
+    regression_loss,
+)
 
 __all__ = [name for room in (*TENSOR_ROOMS, *OTHER_ROOMS) for name in room.__all__]
 
@@ -60,7 +103,17 @@ for _room in TENSOR_ROOMS:
             setattr(Tensor, _name, _function)
 
 # These have a sibling that works in place, under the name with an underscore behind it.
-IN_PLACE = (*elementwise.__all__, "relu", "masked_fill", "tril", "triu", "scatter", "scatter_add", "index_add")
+IN_PLACE = (
+    *arithmetic.__all__,
+    *elementwise.__all__,
+    "relu",
+    "masked_fill",
+    "tril",
+    "triu",
+    "scatter",
+    "scatter_add",
+    "index_add",
+)
 
 
 def _in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

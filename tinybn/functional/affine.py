@@ -7,7 +7,8 @@ from tinybn import ops
 from tinybn._tensor import Tensor, as_tensor
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
-from tinybn.functional.arguments import check_dtypes
+from tinybn.functional.arguments import check_dtypes, check_not_bool
+from tinybn.functional.shape import reshape
 
 __all__ = ["linear"]
 
@@ -17,8 +18,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
 
     Args:
         input: (..., in).
-        weight: (out, in).
-        bias: (out,) or None.
+        weight: (out, in), or (in,) for an output without its last axis.
+        bias: (out,), () or None.
 
     Raises:
         ShapeError, DTypeError: the three do not go together.
@@ -28,12 +29,17 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     (2, 4)
     """
     x, weight = as_tensor(input), as_tensor(weight)
+    check_not_bool("linear", x)
+    if weight.ndim == 1:
+        y = linear(x, reshape(weight, 1, -1), None if bias is None else reshape(as_tensor(bias), -1))
+        return reshape(y, y.shape[:-1])
     if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
             f"linear: a weight of shape {weight.shape} needs an input of shape (..., {weight.shape[-1]}), got {x.shape}"
         )
     if bias is not None:
         bias = as_tensor(bias)
+        bias = bias if bias.ndim else bias.expand(weight.shape[:1])
         if bias.shape != weight.shape[:1]:
             raise ShapeError(
                 f"linear: a weight of shape {weight.shape} needs a bias of {weight.shape[:1]}, got {bias.shape}"

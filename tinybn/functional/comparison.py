@@ -9,8 +9,15 @@ from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array
 from tinybn.autograd import apply
 from tinybn.errors import DTypeError, ShapeError
-from tinybn.functional.arguments import check_dtypes
-from tinybn.functional.elementwise import Number, arrays, check_broadcasting, operands
+from tinybn.functional.arguments import (
+    Number,
+    arrays,
+    broadcast_shape,
+    check_dtypes,
+    number_in,
+    operand,
+    operands,
+)
 
 __all__ = [
     "allclose",
@@ -44,13 +51,15 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     tensor([1., 0.])
     """
     mask = as_tensor(condition).data
+    if mask.dtype == np.uint8:  # PyTorch still takes its masks of old
+        mask = mask != 0
     if input is None and other is None:
         return tuple(Tensor(index) for index in np.nonzero(np.atleast_1d(mask)))
     if input is None or other is None:
         raise TypeError("where: expected input and other, or neither, got one of them")
     _check_mask("where", mask)
     x, y = operands("where", input, other)
-    check_broadcasting("where", mask.shape, *(v.shape for v in (x, y) if isinstance(v, Tensor)))
+    broadcast_shape("where", mask.shape, *(v.shape for v in (x, y) if isinstance(v, Tensor)))
     return apply(ops.where, mask, x, y)
 
 
@@ -63,9 +72,9 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     """
     x, condition = as_tensor(input), as_tensor(mask).data
     _check_mask("masked_fill", condition)
-    check_broadcasting("masked_fill", x.shape, condition.shape)
+    broadcast_shape("masked_fill", x.shape, condition.shape)
     if isinstance(value, Number):
-        return apply(ops.where, condition, _in_dtype(value, x.dtype), x)
+        return apply(ops.where, condition, number_in("masked_fill", value, x.dtype), x)
     filling = as_tensor(value)
     if filling.ndim:
         raise ShapeError(f"masked_fill: expected a number or a 0-d tensor for value, got shape {filling.shape}")
@@ -75,14 +84,6 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
 def _check_mask(name: str, mask: Array) -> None:
     if mask.dtype != np.bool_:
         raise DTypeError(f"{name}: expected a mask of bools, got {mask.dtype}")
-
-
-def _in_dtype(value: Any, dtype: np.dtype[Any]) -> Any:
-    try:
-        with np.errstate(over="raise"):
-            return dtype.type(value)
-    except (ArithmeticError, ValueError):
-        raise ValueError(f"masked_fill: the value {value} does not fit {dtype}") from None
 
 
 def eq(input: Any, other: Any) -> Tensor:
@@ -116,6 +117,8 @@ def ge(input: Any, other: Any) -> Tensor:
 
 
 def _compared(name: str, input: Any, other: Any, ufunc: np.ufunc) -> Tensor:
+    if isinstance(other, int | np.integer):  # as it is, not wrapped around
+        return Tensor(np.asarray(ufunc(operand(name, input).data, np.asarray(other).item())))
     return Tensor(np.asarray(ufunc(*arrays(*operands(name, input, other)))))
 
 
@@ -136,7 +139,7 @@ def logical_xor(input: Any, other: Any) -> Tensor:
 
 def _logical(name: str, input: Any, other: Any, ufunc: np.ufunc) -> Tensor:
     x, y = as_tensor(input).data, as_tensor(other).data
-    check_broadcasting(name, x.shape, y.shape)
+    broadcast_shape(name, x.shape, y.shape)
     return Tensor(np.asarray(ufunc(x, y)))
 
 
@@ -184,7 +187,7 @@ def _close(name: str, input: Any, other: Any, rtol: float, atol: float, equal_na
             raise ValueError(f"{name}: {option} is {tolerance}; expected a number from 0 on")
     x, y = as_tensor(input), as_tensor(other)
     check_dtypes(name, input=x, other=y)
-    check_broadcasting(name, x.shape, y.shape)
+    broadcast_shape(name, x.shape, y.shape)
     a, b = (v.data if v.dtype.kind == "f" else v.data.astype(np.int64) for v in (x, y))
     with np.errstate(all="ignore"):
         difference = np.abs(a - b)

@@ -1,4 +1,4 @@
-"""Reading and writing by index, and the parts of matrices. An index is a tensor, an array or a list of integers."""
+"""Reading and writing by index: a tensor, an array or a list of integers. Diagonals stand in a room of their own."""
 
 from typing import Any
 
@@ -9,30 +9,26 @@ from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array, Shape
 from tinybn.autograd import apply
 from tinybn.errors import DTypeError, GraphError, ShapeError
+from tinybn.functional.arguments import axis_number, broadcast_shape
 from tinybn.functional.comparison import where
-from tinybn.functional.reduction import axis_number, grid_of, pick
-from tinybn.functional.shape import clone, permute
+from tinybn.functional.extremes import grid_of, pick
+from tinybn.functional.shape import clone
 
 __all__ = [
-    "diag",
-    "diagonal",
-    "embedding",
     "gather",
     "index_add",
     "index_select",
     "masked_select",
     "nonzero",
-    "one_hot",
     "scatter",
     "scatter_add",
     "take",
     "take_along_dim",
-    "tril",
-    "triu",
 ]
 
-_INT64 = (np.dtype(np.int64),)
-_INT32_OR_INT64 = (np.dtype(np.int32), np.dtype(np.int64))
+
+INT64 = (np.dtype(np.int64),)
+INT32_OR_INT64 = (np.dtype(np.int32), np.dtype(np.int64))
 
 
 def take(input: Any, index: Any) -> Tensor:
@@ -43,12 +39,12 @@ def take(input: Any, index: Any) -> Tensor:
     tensor([1., 4.])
     """
     x = as_tensor(input)
-    numbers = _indices("take", index, _INT64)
-    _check_range("take", numbers, -x.numel(), x.numel())
+    numbers = indices_of("take", index, INT64)
+    check_range("take", numbers, -x.numel(), x.numel())
     return x.reshape(x.numel())[numbers]
 
 
-def _indices(name: str, index: Any, dtypes: tuple[np.dtype[Any], ...]) -> Array:
+def indices_of(name: str, index: Any, dtypes: tuple[np.dtype[Any], ...]) -> Array:
     """The index as an array, of one of the dtypes; an empty list counts as integers."""
     array = as_tensor(index).data
     if isinstance(index, list | tuple) and not array.size:
@@ -58,7 +54,7 @@ def _indices(name: str, index: Any, dtypes: tuple[np.dtype[Any], ...]) -> Array:
     return array
 
 
-def _check_range(name: str, index: Array, first: int, end: int) -> None:
+def check_range(name: str, index: Array, first: int, end: int) -> None:
     wrong = index[(index < first) | (index >= end)]
     if wrong.size:
         raise IndexError(f"{name}: index {wrong[0]} is out of range; expected {first} to {end - 1}")
@@ -77,9 +73,9 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
             [3.]])
     """
     x = as_tensor(input)
-    numbers = _indices("take_along_dim", indices, _INT64)
+    numbers = indices_of("take_along_dim", indices, INT64 if dim is not None else INT32_OR_INT64)
     if dim is None:
-        _check_range("take_along_dim", numbers, 0, x.numel())
+        check_range("take_along_dim", numbers, 0, x.numel())
         return x.reshape(x.numel())[numbers.reshape(-1)]
     axis = axis_number("take_along_dim", x, dim)
     if not x.ndim or numbers.ndim != x.ndim:
@@ -87,17 +83,10 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
             f"take_along_dim: expected an input and indices of as many axes, got shapes {x.shape} and {numbers.shape}"
         )
     size = x.shape[axis]
-    _check_range("take_along_dim", numbers, -size, size)
-    others = _broadcast_shape("take_along_dim", *(_with_size(shape, axis, 1) for shape in (x.shape, numbers.shape)))
+    check_range("take_along_dim", numbers, -size, size)
+    others = broadcast_shape("take_along_dim", *(_with_size(shape, axis, 1) for shape in (x.shape, numbers.shape)))
     x = x.expand(_with_size(others, axis, size))
     return pick(x, axis, np.broadcast_to(numbers, _with_size(others, axis, numbers.shape[axis])))
-
-
-def _broadcast_shape(name: str, *shapes: Shape) -> Shape:
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
-        raise ShapeError(f"{name}: shapes {' and '.join(map(str, shapes))} do not broadcast") from None
 
 
 def _with_size(shape: Shape, axis: int, size: int) -> Shape:
@@ -118,7 +107,7 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
     """
     x = as_tensor(input)
     axis = axis_number("gather", x, dim)
-    numbers = _indices("gather", index, _INT32_OR_INT64)
+    numbers = indices_of("gather", index, INT32_OR_INT64)
     if not numbers.size:  # of any shape, as in PyTorch
         return x.reshape(x.numel())[numbers]
     grid = _checked_grid("gather", x, axis, numbers)
@@ -142,7 +131,7 @@ def _checked_grid(name: str, x: Tensor, axis: int, index: Array) -> tuple[Array,
         raise ShapeError(f"{name}: expected an index with as many axes as the input, got {index.shape} for {x.shape}")
     if _is_larger(index.shape, size, but=axis):
         raise ShapeError(f"{name}: expected an index within {x.shape} apart from axis {axis}, got {index.shape}")
-    _check_range(name, index, 0, size[axis])
+    check_range(name, index, 0, size[axis])
     return grid_of(axis, index)
 
 
@@ -193,7 +182,9 @@ def scatter(
 def _scattered(name: str, input: Any, dim: int, index: Any, src: Any, reduce: str | None) -> Tensor:
     x = as_tensor(input)
     axis = axis_number(name, x, dim)
-    numbers = _indices(name, index, _INT32_OR_INT64)
+    numbers = indices_of(name, index, INT32_OR_INT64)
+    if isinstance(src, Tensor | np.ndarray) and src.dtype != x.dtype:
+        raise DTypeError(f"{name}: expected input and src of one dtype, got {x.dtype} and {src.dtype}")
     if not numbers.size:  # of any shape, as in PyTorch
         return clone(x)
     grid = _checked_grid(name, x, axis, numbers)
@@ -254,13 +245,13 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     if not x.ndim and numbers.size != 1:
         raise ShapeError(f"index_select: expected one index for a scalar, got {numbers.size}")
     row = _with_axis(x)
-    _check_range("index_select", numbers, 0, row.shape[axis])
+    check_range("index_select", numbers, 0, row.shape[axis])
     selected = row[(*_before(axis), numbers)]
     return selected if x.ndim else selected.reshape(())
 
 
 def _row_of_indices(name: str, index: Any) -> Array:
-    numbers: Array = _with_axis(_indices(name, index, _INT32_OR_INT64))
+    numbers: Array = _with_axis(indices_of(name, index, INT32_OR_INT64))
     if numbers.ndim > 1:
         raise ShapeError(f"{name}: expected an index with one axis, got shape {numbers.shape}")
     return numbers
@@ -297,7 +288,7 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     if not isinstance(alpha, int | float):
         raise TypeError(f"index_add: alpha is {alpha!r}; expected a number")
     row = _with_axis(x)
-    _check_range("index_add", numbers, 0, row.shape[axis])
+    check_range("index_add", numbers, 0, row.shape[axis])
     if x.dtype.kind != "f":
         alpha = x.dtype.type(alpha).item()
     scaled = _with_axis(added) * alpha
@@ -314,7 +305,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     x, chosen = as_tensor(input), as_tensor(mask).data
     if chosen.dtype.kind != "b":
         raise DTypeError(f"masked_select: expected a mask of bools, got {chosen.dtype}")
-    shape = _broadcast_shape("masked_select", x.shape, chosen.shape)
+    shape = broadcast_shape("masked_select", x.shape, chosen.shape)
     return x.expand(shape)[np.broadcast_to(chosen, shape)]
 
 
@@ -333,162 +324,3 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     if as_tuple:
         return tuple(Tensor(numbers) for numbers in np.nonzero(np.atleast_1d(x)))
     return Tensor(np.argwhere(x))
-
-
-def tril(input: Any, diagonal: int = 0) -> Tensor:
-    """The lower triangle of matrices (..., rows, columns), with 0 above the diagonal.
-
-    Args:
-        diagonal: a number above 0 keeps so many diagonals more, one below 0 fewer.
-
-    >>> import tinybn as tb
-    >>> tb.tril([[1, 2], [3, 4]])
-    tensor([[1, 0],
-            [3, 4]])
-    """
-    return _triangle("tril", input, diagonal, lower=True)
-
-
-def triu(input: Any, diagonal: int = 0) -> Tensor:
-    """The upper triangle of matrices (..., rows, columns), with 0 below the diagonal.
-
-    Args:
-        diagonal: a number above 0 keeps so many diagonals fewer, one below 0 more.
-    """
-    return _triangle("triu", input, diagonal, lower=False)
-
-
-def _triangle(name: str, input: Any, diagonal: int, lower: bool) -> Tensor:
-    x = as_tensor(input)
-    offset = _whole_number(name, "diagonal", diagonal)
-    if x.ndim < 2:
-        raise ShapeError(f"{name}: expected at least two axes, got shape {x.shape}")
-    rows, columns = x.shape[-2:]
-    kept = np.tri(rows, columns, offset, bool) if lower else ~np.tri(rows, columns, offset - 1, bool)
-    return where(kept, x, x.dtype.type(0))
-
-
-def _whole_number(name: str, argument: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}: {argument} is {value!r}; expected a whole number")
-    return int(value)
-
-
-def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of two axes, as the last axis behind the other ones.
-
-    Args:
-        offset: so many columns to the right (below 0: rows down) of the main diagonal.
-        dim1, dim2: the axes of rows and columns.
-
-    >>> import tinybn as tb
-    >>> tb.diagonal([[1.0, 2.0], [3.0, 4.0]])
-    tensor([1., 4.])
-    """
-    x = as_tensor(input)
-    right = _whole_number("diagonal", "offset", offset)
-    axes = axis_number("diagonal", x, dim1), axis_number("diagonal", x, dim2)
-    if axes[0] == axes[1]:
-        raise ValueError(f"diagonal: expected two different axes, got {dim1} and {dim2} of shape {x.shape}")
-    matrices = permute(x, *(i for i in range(x.ndim) if i not in axes), *axes)
-    rows, columns = matrices.shape[-2:]
-    first_row, first_column = max(0, -right), max(0, right)
-    steps = np.arange(max(0, min(rows - first_row, columns - first_column)))
-    return matrices[(..., first_row + steps, first_column + steps)]
-
-
-def diag(input: Any, diagonal: int = 0) -> Tensor:
-    """The matrix with this diagonal, or the diagonal of a matrix.
-
-    Args:
-        diagonal: so many columns to the right (below 0: rows down) of the main diagonal.
-
-    >>> import tinybn as tb
-    >>> tb.diag([1, 2])
-    tensor([[1, 0],
-            [0, 2]])
-    """
-    x = as_tensor(input)
-    right = _whole_number("diag", "diagonal", diagonal)
-    if x.ndim == 2:
-        return _diagonal(x, right)
-    if x.ndim != 1:
-        raise ShapeError(f"diag: expected one axis or two, got shape {x.shape}")
-    steps = np.arange(x.numel())
-    size = x.numel() + abs(right)
-    return apply(ops.scatter, x, (max(0, -right) + steps, max(0, right) + steps), (size, size))
-
-
-_diagonal = diagonal  # `diag` has an argument of that name
-
-
-def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
-    """A row for each class number, with 1 at its place and 0 elsewhere, int64.
-
-    Args:
-        tensor: class numbers from 0 on, int64, of any shape.
-        num_classes: the length of the rows; default: the largest number + 1.
-
-    >>> import tinybn as tb
-    >>> tb.functional.one_hot([0, 2])
-    tensor([[1, 0, 0],
-            [0, 0, 1]])
-    """
-    numbers = _indices("one_hot", tensor, _INT64)
-    classes = _whole_number("one_hot", "num_classes", num_classes)
-    if classes == -1:
-        if not numbers.size:
-            raise ValueError("one_hot: expected num_classes, as there are no class numbers to find the largest of")
-        classes = int(numbers.max()) + 1
-    if classes < 1:
-        raise ValueError(f"one_hot: num_classes is {num_classes}; expected a whole number from 1 on, or -1")
-    _check_range("one_hot", numbers, 0, classes)
-    return Tensor((numbers[..., None] == np.arange(classes)).astype(np.int64))
-
-
-def embedding(
-    input: Any,
-    weight: Any,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Tensor:
-    """The rows of a table with these numbers.
-
-    Args:
-        input: numbers from 0 on, of any shape.
-        weight: the table, (count, features).
-        padding_idx: this row gets no gradient; a negative one counts from the end.
-        max_norm, norm_type: not supported: they would change the weight.
-        scale_grad_by_freq: divide a row's gradient by how often its number stands in the input.
-        sparse: means nothing here, gradients are dense.
-
-    Returns:
-        The shape of the input, and the features as the last axis.
-
-    >>> import tinybn as tb
-    >>> tb.functional.embedding([1, 1, 0], [[1.0, 2.0], [3.0, 4.0]])
-    tensor([[3., 4.],
-            [3., 4.],
-            [1., 2.]])
-    """
-    table = as_tensor(weight)
-    numbers = _indices("embedding", input, _INT32_OR_INT64)
-    if max_norm is not None:
-        raise ValueError("embedding: max_norm is not supported, as it changes the weight; rescale that before")
-    if table.ndim != 2:
-        raise ShapeError(f"embedding: expected a weight of shape (count, features), got {table.shape}")
-    count = len(table)
-    _check_range("embedding", numbers, 0, count)
-    rows = table[numbers]
-    if padding_idx is not None:
-        padding = np.asarray(_whole_number("embedding", "padding_idx", padding_idx))
-        _check_range("embedding", padding, -count, count)
-        rows = where((numbers == padding % count)[..., None], rows.detach(), rows)
-    if scale_grad_by_freq:
-        often = np.bincount(numbers.reshape(-1), minlength=count)[numbers][..., None]
-        constant = rows.detach()
-        rows = constant + (rows - constant) / often.astype(table.dtype)  # its own value, with a part of the gradient
-    return rows

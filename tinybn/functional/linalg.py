@@ -11,7 +11,7 @@ from tinybn import ops
 from tinybn._tensor import Tensor, as_tensor
 from tinybn.autograd import apply
 from tinybn.errors import DTypeError, ShapeError
-from tinybn.functional.arguments import axis_of
+from tinybn.functional.arguments import axis_to_cut
 from tinybn.functional.shape import broadcast_checked, permute, reshape, squeeze
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "mv",
     "outer",
     "tensordot",
-    "trace",
 ]
 
 
@@ -108,7 +107,9 @@ ger = outer
 
 
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta·input + alpha·(mat1 @ mat2), where the input broadcasts. With beta = 0 it is left out, even a NaN.
+    """beta·input + alpha·(mat1 @ mat2), where the input broadcasts.
+
+    What has the factor 0 is left out, even a NaN. For integers a fraction of beta or alpha is cut off.
 
     >>> import tinybn as tb
     >>> tb.addmm(tb.ones(2), tb.ones(1, 3), tb.ones(3, 2), alpha=2)
@@ -117,26 +118,12 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1
     added = as_tensor(input)
     x, y = _with_axes("addmm", (mat1, 2), (mat2, 2))
     _check_one_dtype("addmm", added, x, y)
-    if added.dtype.kind != "f" and not (isinstance(beta, int) and isinstance(alpha, int)):
-        raise DTypeError(f"addmm: expected whole beta and alpha for {added.dtype}, got {beta} and {alpha}")
+    if added.dtype.kind != "f":
+        beta, alpha = int(beta), int(alpha)
     product = _product("addmm", x, y)
     added = broadcast_checked("addmm", added, product.shape)
-    scaled = product if alpha == 1 else product * alpha
+    scaled = product if alpha == 1 else product * alpha if alpha else Tensor(np.zeros_like(product.data))
     return scaled if beta == 0 else scaled + (added if beta == 1 else added * beta)
-
-
-def trace(input: Any) -> Tensor:
-    """The sum of a matrix' diagonal.
-
-    >>> import tinybn as tb
-    >>> tb.eye(3).trace()
-    tensor(3.)
-    """
-    (x,) = _with_axes("trace", (input, 2))
-    if x.dtype.kind == "b":
-        raise DTypeError("trace: expected numbers, got bool")
-    places = np.arange(min(x.shape))
-    return apply(ops.sum, x[places, places])
 
 
 def _with_axes(name: str, *pairs: tuple[Any, int]) -> list[Tensor]:
@@ -208,6 +195,8 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     for i, y in enumerate(tensors[1:], 1):
         later = [label for others in labels[i + 1 :] for label in others]
         x, own = _contracted("einsum", x, own, y, labels[i], output + later)
+    if x.dtype.kind != "f" and set(own) - set(output):
+        x = x.to(np.int64)
     x, own = _summed(x, own, output)
     return permute(x, [own.index(label) for label in output])
 
@@ -242,7 +231,7 @@ def _dims_of_tensordot(x: Tensor, y: Tensor, dims: Any) -> tuple[list[int], list
         return list(range(x.ndim - dims, x.ndim)), list(range(dims))
     if not _is_list(dims) or len(dims) != 2 or not all(_is_list(axes) for axes in dims):
         raise TypeError(f"tensordot: expected dims as a number or two lists of axes, got {dims!r}")
-    left, right = ([axis_of("tensordot", z, d) for d in axes] for z, axes in zip((x, y), dims, strict=True))
+    left, right = ([axis_to_cut("tensordot", z, d) for d in axes] for z, axes in zip((x, y), dims, strict=True))
     if len(left) != len(right) or len(set(left)) != len(left) or len(set(right)) != len(right):
         raise ShapeError(f"tensordot: expected pairs of axes, each axis once, got dims {dims}")
     return left, right
@@ -314,9 +303,9 @@ def _without_broadcast_axes(
 
 
 def _summed(x: Tensor, labels: Labels, kept: Labels) -> tuple[Tensor, Labels]:
-    """The sum over the labels that are not kept."""
+    """The sum over the labels that are not kept, in the dtype of x."""
     axes = tuple(i for i, label in enumerate(labels) if label not in kept)
-    return (apply(ops.sum, x, axes) if axes else x), [label for label in labels if label in kept]
+    return (apply(ops.sum, x, axes).to(x.dtype) if axes else x), [label for label in labels if label in kept]
 
 
 def _contracted(

@@ -9,9 +9,9 @@ from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array, Shape
 from tinybn.autograd import apply
 from tinybn.errors import DTypeError, GraphError, ShapeError
-from tinybn.functional.activation import logsigmoid
-from tinybn.functional.arguments import check_dtypes, check_floating
-from tinybn.functional.elementwise import check_broadcasting, exp, log, log1p
+from tinybn.functional.arguments import broadcast_shape, check_dtypes, check_floating
+from tinybn.functional.elementwise import exp, log, log1p
+from tinybn.functional.nonlinearity import logsigmoid
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "kl_div", "nll_loss"]
 
@@ -258,8 +258,7 @@ def _check_same_shape(name: str, x: Tensor, target: Tensor) -> None:
 def _element_weights(name: str, argument: str, weight: Any, x: Tensor) -> Tensor:
     """A constant that broadcasts to x, in its dtype."""
     weights = constant(name, argument, weight)
-    check_broadcasting(name, x.shape, weights.shape)
-    if np.broadcast_shapes(x.shape, weights.shape) != x.shape:
+    if broadcast_shape(name, x.shape, weights.shape) != x.shape:
         raise ShapeError(f"{name}: {argument} of shape {weights.shape} does not broadcast to {x.shape}")
     return weights.to(x.dtype)
 
@@ -280,7 +279,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
     x, y = as_tensor(input), as_tensor(target)
     check_floating("kl_div", x)
     check_floating("kl_div", y)
-    check_broadcasting("kl_div", x.shape, y.shape)
+    broadcast_shape("kl_div", x.shape, y.shape)
     if log_target:
         losses = exp(y) * (y - x)
     else:

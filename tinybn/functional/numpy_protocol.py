@@ -1,11 +1,13 @@
 """NumPy's functions on Tensors: ``np.exp(t)``, ``np.add(t, 1, out=u)``, ``np.sum(t, axis=0)``, ``np.stack([t, u])``.
 
-Those that have a counterpart here run it, and the result is a Tensor in the graph. The others run on the arrays, as
-long as nothing would have to be recorded, and raise otherwise: a graph is never dropped in silence.
+Those that have a counterpart in `numpy_counterparts` run it, and the result is a Tensor in the graph. The others run on
+the arrays and give Tensors too, as long as nothing would have to be recorded, and raise otherwise: a graph is never
+dropped in silence.
 """
 
-import operator
-from collections.abc import Callable, Iterable
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,180 +15,183 @@ import numpy as np
 from tinybn import inplace
 from tinybn._tensor import Tensor, as_tensor
 from tinybn.errors import GraphError
-from tinybn.functional import comparison, elementwise, index, linalg, reduction, shape, sorting
-from tinybn.modes import RECORD, state
+from tinybn.functional.numpy_counterparts import (
+    ACCUMULATIONS,
+    CHANGING,
+    FUNCTIONS,
+    REDUCTIONS,
+    UFUNCS,
+    WITHOUT_GRADIENT,
+)
+from tinybn.functional.shape import reshape
+from tinybn.modes import RECORD, STRICT, state
 
-UFUNCS: dict[Any, Callable[..., Any]] = {
-    np.absolute: operator.abs,
-    np.add: operator.add,
-    np.bitwise_and: operator.and_,
-    np.bitwise_or: operator.or_,
-    np.bitwise_xor: operator.xor,
-    np.divide: operator.truediv,
-    np.equal: operator.eq,
-    np.floor_divide: operator.floordiv,
-    np.greater: operator.gt,
-    np.greater_equal: operator.ge,
-    np.invert: operator.invert,
-    np.less: operator.lt,
-    np.less_equal: operator.le,
-    np.matmul: operator.matmul,
-    np.multiply: operator.mul,
-    np.negative: operator.neg,
-    np.not_equal: operator.ne,
-    np.positive: operator.pos,
-    np.power: operator.pow,
-    np.remainder: operator.mod,
-    np.rint: elementwise.round,
-    np.subtract: operator.sub,
-}
-for _room, _names in (
-    (elementwise, "ceil cos exp expm1 floor fmod log log10 log1p log2 maximum minimum reciprocal sign sin sqrt square"),
-    (elementwise, "tan tanh trunc"),
-    (comparison, "isfinite isinf isnan logical_and logical_not logical_or logical_xor"),
-):
-    UFUNCS |= {getattr(np, name): getattr(_room, name) for name in _names.split()}
+_NO_COUNTERPART = "tinybn has nothing in its place that could be recorded"
+_ARGUMENTS = "it cannot be recorded with these arguments"
+_INTO_ARRAY = "an array cannot hold the graph of what is written into it"
 
-REDUCTIONS: dict[Any, Callable[..., Any]] = {  # ufunc.reduce
-    np.add: reduction.sum,
-    np.logical_and: reduction.all,
-    np.logical_or: reduction.any,
-    np.maximum: reduction.amax,
-    np.minimum: reduction.amin,
-    np.multiply: reduction.prod,
-}
+_OPERANDS = (Tensor, np.ndarray, np.generic, bool, int, float, list, tuple)
 
-
-def _var(a: Any, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Tensor:
-    return reduction.var(a, axis, correction=ddof, keepdim=keepdims)
-
-
-def _std(a: Any, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Tensor:
-    return reduction.std(a, axis, correction=ddof, keepdim=keepdims)
-
-
-def _transpose(a: Any, axes: Any = None) -> Tensor:
-    return shape.permute(a, range(a.ndim)[::-1] if axes is None else axes)
-
-
-def _flip(m: Any, axis: Any = None) -> Tensor:
-    return shape.flip(m, range(m.ndim) if axis is None else axis)
-
-
-FUNCTIONS: dict[Any, Callable[..., Any]] = {  # with NumPy's order of arguments
-    np.all: reduction.all,
-    np.any: reduction.any,
-    np.argmax: reduction.argmax,
-    np.argmin: reduction.argmin,
-    np.broadcast_to: lambda array, shape_: shape.expand(array, shape_),
-    np.clip: lambda a, a_min=None, a_max=None: elementwise.clamp(a, a_min, a_max),
-    np.concatenate: lambda arrays, axis=0: shape.cat(arrays, axis),
-    np.copy: lambda a: shape.clone(a),
-    np.cumsum: lambda a, axis=None: reduction.cumsum(a if axis is not None else shape.flatten(a), axis or 0),
-    np.diagonal: lambda a, offset=0, axis1=0, axis2=1: index.diagonal(a, offset, axis1, axis2),
-    np.einsum: lambda subscripts, *operands: linalg.einsum(subscripts, *operands),
-    np.expand_dims: lambda a, axis: shape.unsqueeze(a, axis),
-    np.flip: _flip,
-    np.max: lambda a, axis=None, keepdims=False: reduction.amax(a, axis, keepdims),
-    np.mean: reduction.mean,
-    np.min: lambda a, axis=None, keepdims=False: reduction.amin(a, axis, keepdims),
-    np.moveaxis: lambda a, source, destination: shape.movedim(a, source, destination),
-    np.outer: lambda a, b: linalg.outer(shape.flatten(a), shape.flatten(b)),
-    np.prod: reduction.prod,
-    np.ravel: lambda a: shape.flatten(a),
-    np.repeat: lambda a, repeats, axis=None: shape.repeat_interleave(a, repeats, axis),
-    np.reshape: lambda a, shape_: shape.reshape(a, shape_),
-    np.roll: lambda a, shift, axis=None: shape.roll(a, shift, axis),
-    np.round: lambda a, decimals=0: elementwise.round(a, decimals=decimals),
-    np.sort: lambda a, axis=-1: sorting.sort(a, axis).values,
-    np.squeeze: lambda a, axis=None: shape.squeeze(a, axis),
-    np.stack: lambda arrays, axis=0: shape.stack(arrays, axis),
-    np.std: _std,
-    np.sum: reduction.sum,
-    np.swapaxes: lambda a, axis1, axis2: shape.transpose(a, axis1, axis2),
-    np.tensordot: lambda a, b, axes=2: linalg.tensordot(a, b, axes),
-    np.tile: lambda a, reps: shape.tile(a, reps),
-    np.trace: lambda a: linalg.trace(a),
-    np.transpose: _transpose,
-    np.tril: lambda m, k=0: index.tril(m, k),
-    np.triu: lambda m, k=0: index.triu(m, k),
-    np.var: _var,
-    np.where: lambda condition, x, y: comparison.where(condition, x, y),
-}
-
-# They say something about an array and make no new one: there is no graph to drop.
-_QUESTIONS = {
-    np.allclose,
-    np.array2string,
-    np.array_equal,
-    np.array_repr,
-    np.array_str,
-    np.can_cast,
-    np.may_share_memory,
-    np.ndim,
-    np.result_type,
-    np.shape,
-    np.shares_memory,
-    np.size,
-}
+Function = Callable[..., Any]
 
 
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
     """What NumPy calls for a ufunc that was given a Tensor."""
-    function = {"__call__": UFUNCS, "reduce": REDUCTIONS}.get(method, {}).get(ufunc)
-    if method == "accumulate" and ufunc is np.add:
-        function = reduction.cumsum
     name = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
-    if out is not None:
-        return _into(out[0], name, getattr(ufunc, method), function, inputs, options)
-    if function is None or (method == "__call__" and options):
-        _check_nothing_to_record(name, inputs)
-        result = getattr(ufunc, method)(*_arrays(inputs), **options)
-        return result if isinstance(result, tuple) else Tensor(np.asarray(result))
+    on_arrays = getattr(ufunc, method)
+    if method == "at":
+        return _changing(name, on_arrays, inputs, options)
+    if not all(isinstance(x, _OPERANDS) for x in inputs):
+        return NotImplemented  # it is for the other class to say what comes of the two; NumPy raises if it has no say
+    if method == "outer":
+        counterpart = _outer(UFUNCS[ufunc]) if ufunc in UFUNCS else None
+    else:
+        tables = {"__call__": UFUNCS, "reduce": REDUCTIONS, "accumulate": ACCUMULATIONS}
+        counterpart = tables.get(method, {}).get(ufunc)
     if method == "reduce":
         options.setdefault("axis", 0)
-    return function(*map(_operand, inputs), **options)
 
-
-def _into(out: Any, name: str, ufunc: Any, function: Any, inputs: Any, options: Any) -> Any:
-    """A ufunc with ``out=``: an in-place change of a Tensor, or plain NumPy for an array."""
-    if isinstance(out, Tensor) and function is not None and not options:
-        return inplace.change(
-            f"{name} with out=", out, lambda old: function(*(old if x is out else _operand(x) for x in inputs))
-        )
-    _check_nothing_to_record(f"{name} with out=", (*inputs, out))
-    result = ufunc(*_arrays(inputs), out=out.data if isinstance(out, Tensor) else out, **options)
-    if not isinstance(out, Tensor):
+    def run(*inputs: Any) -> Any:
+        if counterpart is not None and _takes(counterpart, inputs, options):
+            return counterpart(*inputs, **options)
+        result = _run_on_arrays(on_arrays, inputs, options)
+        if any(x.dtype.kind == "f" for x in _tensors(result)):
+            _check_nothing_to_record(name, _ARGUMENTS if counterpart else _NO_COUNTERPART, (inputs, options))
         return result
-    return inplace.change(f"{name} with out=", out, lambda old: Tensor(np.asarray(result)))
+
+    operands = _operands(inputs)
+    return run(*operands) if out is None else _into(name, out, on_arrays, counterpart, run, operands, options)
+
+
+def _operands(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Tensors, and beside them Python numbers for NumPy's scalars, which then promote nothing."""
+    numbers = [x.item() if isinstance(x, np.generic) else x for x in inputs]
+    alone = not any(isinstance(x, Tensor) for x in inputs)  # only out= is a Tensor
+    return tuple(x if isinstance(x, bool | int | float) and not alone else as_tensor(x) for x in numbers)
+
+
+@functools.cache  # as `_signature` keeps what it has seen
+def _outer(function: Function) -> Function:
+    def outer(x: Any, y: Any) -> Any:
+        x, y = as_tensor(x), as_tensor(y)
+        return function(reshape(x, *x.shape, *(1,) * y.ndim), y)
+
+    return outer
 
 
 def array_function(self: Tensor, function: Any, types: Any, args: Any, options: Any) -> Any:
     """What NumPy calls for one of its other functions that was given a Tensor."""
+    if not all(issubclass(kind, Tensor | np.ndarray) for kind in types):
+        return NotImplemented
+    name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+    if function in CHANGING:
+        return _changing(name, function, args, options)
     counterpart = FUNCTIONS.get(function)
-    name = f"np.{function.__name__}"
-    if counterpart is not None:
-        given = {key: value for key, value in options.items() if value is not None and value is not np._NoValue}
-        try:
-            return counterpart(*args, **given)
-        except TypeError as error:
-            if "unexpected keyword" not in str(error) and "positional argument" not in str(error):
-                raise
-            # an argument that only NumPy's has: on arrays, if that drops no graph
-    if function not in _QUESTIONS:
-        _check_nothing_to_record(name, (args, options))
-    return function(*_arrays(args), **{key: _arrays([value])[0] for key, value in options.items()})
+    options = {key: value for key, value in options.items() if value is not np._NoValue}
+    out = options.pop("out", None)
+
+    def run(*args: Any) -> Any:
+        if counterpart is not None and _takes(counterpart, args, options):
+            try:
+                return counterpart(*args, **options)
+            except (TypeError, ValueError, IndexError) as refusal:
+                if state.mode & STRICT or _recording((args, options)):
+                    raise
+                try:  # what NumPy takes and PyTorch refuses, such as the mean of integers
+                    return _run_on_arrays(function, args, options)
+                except Exception:
+                    raise refusal from None
+        if function not in WITHOUT_GRADIENT:
+            _check_nothing_to_record(name, _ARGUMENTS if counterpart else _NO_COUNTERPART, (args, options))
+        return _run_on_arrays(function, args, options)
+
+    return run(*args) if out is None else _into(name, out, function, counterpart, run, args, options)
 
 
-def _check_nothing_to_record(name: str, arguments: Any) -> None:
-    if state.mode & RECORD and any(x.tracked for x in _tensors(arguments)):
-        raise GraphError(
-            f"{name}: has no counterpart that can be recorded, and a tensor that requires grad was given; "
-            "pass tensor.detach(), or find a function of tinybn for it"
-        )
+@functools.cache
+def _signature(function: Function) -> inspect.Signature:
+    return inspect.signature(function)
 
 
-def _tensors(arguments: Any) -> Iterable[Tensor]:
+def _takes(counterpart: Function, args: Any, options: Any) -> bool:
+    """Whether the counterpart has all these parameters. ``axis=()`` means no axes for NumPy, and all for PyTorch."""
+    try:
+        given = _signature(counterpart).bind(*args, **options).arguments
+    except TypeError:
+        return False
+    axis = given.get("axis")
+    return not (isinstance(axis, tuple) and not axis)
+
+
+# --- memory that is given ---------------------------------------------------------------------------------------------
+
+
+def _into(
+    name: str, out: Any, on_arrays: Function, counterpart: Function | None, run: Function, args: Any, options: Any
+) -> Any:
+    """A function with ``out=``: an in-place change of a Tensor, or plain NumPy for an array."""
+    if isinstance(out, tuple) and len(out) == 1:
+        out = out[0]
+    if next(_tensors(out), None) is None:
+        _check_nothing_to_record(name, _INTO_ARRAY, (args, options))
+        with np.errstate(all="ignore"):
+            return on_arrays(*_arrays(args), out=out, **_arrays(options))
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{name}: expected one tensor, or arrays, as out; got several, of which some are tensors")
+
+    def changed(old: Any) -> Any:
+        inputs = tuple(old if x is out else x for x in args)
+        if counterpart is not None and _takes(counterpart, inputs, options):
+            return run(*inputs)
+        _check_nothing_to_record(name, _ARGUMENTS, (inputs, options, old))
+        with np.errstate(all="ignore"):  # where= leaves some of what out holds
+            return Tensor(on_arrays(*_arrays(inputs), out=out.data.copy(), **_arrays(options)))
+
+    return inplace.change(name, out, changed)
+
+
+def _changing(name: str, function: Function, args: Any, options: Any) -> None:
+    """A function that changes its first argument."""
+    _check_nothing_to_record(name, _NO_COUNTERPART, (args, options))
+    x, *others = args
+    if not isinstance(x, Tensor):
+        function(x, *_arrays(others), **_arrays(options))
+        return
+    changed = x.data.copy()
+    function(changed, *_arrays(others), **_arrays(options))
+    inplace.change(name, x, lambda old: Tensor(changed))
+
+
+# --- NumPy on the arrays ----------------------------------------------------------------------------------------------
+
+
+def _run_on_arrays(function: Function, args: Any, options: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return _wrapped(function(*_arrays(args), **_arrays(options)))
+
+
+def _wrapped(result: Any) -> Any:
+    """Tensors for arrays and for NumPy's scalars, where they hold real numbers."""
+    if isinstance(result, np.ndarray | np.generic) and result.dtype.kind in "biuf":
+        return Tensor(np.asarray(result))
+    if isinstance(result, list):
+        return [_wrapped(part) for part in result]
+    if isinstance(result, tuple):
+        parts = map(_wrapped, result)
+        return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
+    return result
+
+
+def _arrays(arguments: Any) -> Any:
+    """Nested arguments with arrays where there are Tensors."""
+    if isinstance(arguments, Tensor):
+        return arguments.data
+    if type(arguments) is dict:
+        return {key: _arrays(value) for key, value in arguments.items()}
+    return type(arguments)(map(_arrays, arguments)) if type(arguments) in (list, tuple) else arguments
+
+
+def _tensors(arguments: Any) -> Iterator[Tensor]:
     """The Tensors in nested arguments."""
     if isinstance(arguments, Tensor):
         yield arguments
@@ -197,19 +202,13 @@ def _tensors(arguments: Any) -> Iterable[Tensor]:
             yield from _tensors(part)
 
 
-def _arrays(arguments: Any) -> list[Any]:
-    """The arguments with arrays where there are Tensors."""
-
-    def plain(x: Any) -> Any:
-        if isinstance(x, Tensor):
-            return x.data
-        return type(x)(map(plain, x)) if type(x) in (list, tuple) else x
-
-    return [plain(x) for x in arguments]
+def _recording(arguments: Any) -> bool:
+    return bool(state.mode & RECORD) and any(x.tracked for x in _tensors(arguments))
 
 
-def _operand(x: Any) -> Any:
-    """A NumPy scalar as a Python number, which promotes nothing; anything else as a Tensor."""
-    if isinstance(x, np.generic):  # np.float64 is a float too: it comes first
-        return x.item()
-    return x if isinstance(x, bool | int | float) else as_tensor(x)
+def _check_nothing_to_record(name: str, reason: str, arguments: Any) -> None:
+    if _recording(arguments):
+        raise GraphError(
+            f"{name}: {reason}, and a tensor that requires grad was given; "
+            "pass tensor.detach(), or compute it with tinybn's functions and operators"
+        )

@@ -10,7 +10,7 @@ from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
-from tinybn.functional.shape import whole
+from tinybn.functional.arguments import number_in, whole
 
 __all__ = ["pad"]
 
@@ -38,7 +38,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     """
     if not isinstance(pad, list | tuple):
         raise TypeError(f"pad: expected a tuple of whole numbers, got {pad!r}")
-    x, numbers = as_tensor(input), [whole("pad", n) for n in pad]
+    x, numbers = as_tensor(input), [whole("pad: a number", n) for n in pad]
     if len(numbers) % 2 or len(numbers) > 2 * x.ndim:
         raise ShapeError(f"pad: expected two numbers for each axis of shape {x.shape} at most, got {tuple(numbers)}")
     sides = list(zip(numbers[::2], numbers[1::2], strict=True))[::-1]  # in the order of the axes
@@ -46,7 +46,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
         return _pad_constant(x, [(0, 0)] * (x.ndim - len(sides)) + sides, value)
     if mode not in _SOURCES:
         raise ValueError(f"pad: mode is {mode!r}; expected 'constant', 'reflect', 'replicate' or 'circular'")
-    if value is not None:
+    if value:
         raise ValueError(f"pad: mode {mode!r} takes no value, got {value}")
     if not 1 <= len(sides) <= 3 or x.ndim - len(sides) not in (1, 2):
         raise ShapeError(f"pad: mode {mode!r} cannot pad {len(sides)} axes of shape {x.shape}")
@@ -68,7 +68,7 @@ def _pad_constant(x: Tensor, sides: Sides, value: float | None) -> Tensor:
         return padded
     is_inside = np.zeros(shape, bool)
     is_inside[inside] = True
-    return apply(ops.where, is_inside, padded, x.dtype.type(value))
+    return apply(ops.where, is_inside, padded, number_in("pad", value, x.dtype))
 
 
 def _check_what_is_left(n: int, front: int, behind: int) -> None:

@@ -10,9 +10,9 @@ from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
-from tinybn.functional.arguments import check_floating
+from tinybn.functional.arguments import check_floating, check_not_bool
 from tinybn.functional.conv import check_output_size, pair, single
-from tinybn.functional.linalg import matmul
+from tinybn.functional.joining import stack
 from tinybn.functional.padding import pad
 from tinybn.functional.reduction import mean
 from tinybn.functional.shape import reshape
@@ -46,7 +46,7 @@ def max_pool2d(
     """The largest value of each window; padding counts as −inf, and NaN comes through.
 
     Args:
-        input: (N, C, H, W) or (C, H, W).
+        input: (N, C, H, W) or (C, H, W), floats or integers (of up to 53 bits).
         kernel_size, stride, padding, dilation: an int or a pair (height, width); stride None is the kernel size.
         ceil_mode: also take a last window that sticks out behind, if it starts before the padding behind.
         return_indices: return also where each value stood, h·W + w, int64.
@@ -81,14 +81,15 @@ def max_pool1d(
 def _max_pool(
     name: str, axes: int, input: Any, kernel: Pair, geometry: ops.Geometry, ceil_mode: bool, return_indices: bool
 ) -> Any:
-    x, planes = _planes(name, axes, input)
+    x, planes = _planes(name, axes, input, integers=axes == 2 or return_indices)  # as in PyTorch
     w = planes.shape[3]
     extra = _sticking_out(planes, kernel, geometry) if ceil_mode else (0, 0)
+    planes = planes if x.dtype.kind == "f" else planes.double()
     if any(extra):
         planes = pad(planes, (0, extra[1], 0, extra[0]), value=-math.inf)
     check_output_size(name, planes, kernel, geometry)
     y, index = apply(ops.max_pool2d, planes, kernel, geometry)
-    y = _in_form_of(x, axes, y)
+    y = _in_form_of(x, axes, y).to(x.dtype)
     if not return_indices:
         return y
     wide = w + extra[1]  # the rows that the kernel has counted in
@@ -216,18 +217,13 @@ def _adaptive_avg_pool(name: str, axes: int, input: Any, output_size: Any) -> Te
         y = mean(planes, (2, 3), keepdim=True)
     elif kernel:
         y = apply(ops.sum_windows, planes, kernel, ops.Geometry(stride=kernel)) / (kernel[0] * kernel[1])
-    else:
-        rows, columns = (_averaging(n, count, x.dtype) for n, count in zip(planes.shape[2:], size, strict=True))
-        y = matmul(matmul(rows, planes), columns.T)
+    elif 0 in size:
+        y = planes[:, :, :1, :1].expand(*planes.shape[:2], *size)
+    else:  # of rows first, then of columns: what is infinite stays in its windows
+        h, w = planes.shape[2:]
+        y = stack([mean(planes[:, :, a:b], 2) for a, b in zip(*_adaptive_windows(h, size[0]), strict=True)], 2)
+        y = stack([mean(y[..., a:b], 3) for a, b in zip(*_adaptive_windows(w, size[1]), strict=True)], 3)
     return _in_form_of(x, axes, y)
-
-
-def _averaging(n: int, count: int, dtype: Any) -> Array:
-    """The matrix (count, n) whose product with n values gives the means of the windows."""
-    starts, stops = _adaptive_windows(n, count)
-    places = np.arange(n)
-    inside = (starts[:, None] <= places) & (places < stops[:, None])
-    return (inside / (stops - starts)[:, None]).astype(dtype)
 
 
 def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
@@ -331,10 +327,13 @@ def _window_1d(name: str, kernel_size: Any, stride: Any, padding: Any, dilation:
     return window(name, (1, kernel), (1, steps), (0, margin), (1, holes))
 
 
-def _planes(name: str, axes: int, input: Any) -> tuple[Tensor, Tensor]:
+def _planes(name: str, axes: int, input: Any, integers: bool = False) -> tuple[Tensor, Tensor]:
     """The input as a Tensor, checked, and as (N, C, H, W)."""
     x = as_tensor(input)
-    check_floating(name, x)
+    if integers:
+        check_not_bool(name, x)
+    else:
+        check_floating(name, x)
     if x.ndim not in (axes + 1, axes + 2):
         expected = "(N, C, H, W) or (C, H, W)" if axes == 2 else "(N, C, L) or (C, L)"
         raise ShapeError(f"{name}: expected an input of shape {expected}, got {x.shape}")

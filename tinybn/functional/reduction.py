@@ -1,39 +1,32 @@
-"""Reductions over axes.
+"""Reductions over axes. The largest and the smallest stand in a room of their own.
 
 ``dim`` is an axis or a tuple of axes; None, the default, means all. NumPy's names ``axis`` and ``keepdims`` are taken
 for ``dim`` and ``keepdim`` where NumPy has the function too, so that ``np.sum(tensor, axis=0)`` works.
 """
 
 import math
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 
 from tinybn import ops
 from tinybn._tensor import Tensor, as_float, as_tensor
-from tinybn._typing import Array, Axis, DTypeLike
+from tinybn._typing import Axis, DTypeLike
 from tinybn.autograd import apply
-from tinybn.errors import DTypeError, ShapeError
-from tinybn.functional.arguments import axis_of, check_floating
+from tinybn.functional.arguments import axis_number, check_elements, check_floating, numpy_names, reduced_axes
+from tinybn.functional.arithmetic import abs
 from tinybn.functional.comparison import where
-from tinybn.functional.elementwise import abs, exp, log, maximum, minimum
-from tinybn.functional.shape import cat, clone
+from tinybn.functional.elementwise import exp, log
+from tinybn.functional.joining import cat
+from tinybn.functional.shape import clone
 
 __all__ = [
     "all",
-    "amax",
-    "amin",
     "any",
-    "argmax",
-    "argmin",
     "count_nonzero",
     "cumsum",
     "logsumexp",
-    "max",
     "mean",
-    "min",
     "norm",
     "prod",
     "std",
@@ -42,33 +35,6 @@ __all__ = [
     "var",
     "var_mean",
 ]
-
-_Result = TypeVar("_Result")
-
-
-class ValuesAndIndices(NamedTuple):
-    """Some elements along an axis, and where they stood on it."""
-
-    values: Tensor
-    indices: Tensor
-
-
-def numpy_names(function: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Let a function take ``axis`` for ``dim``, ``keepdims`` for ``keepdim``, and the ``out=None`` that NumPy adds."""
-    name = function.__name__
-
-    @wraps(function)
-    def named(input: Any, *args: Any, **options: Any) -> _Result:
-        for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
-            if theirs in options:
-                if ours in options:
-                    raise TypeError(f"{name}: {theirs} is another name of {ours}; give only one of the two")
-                options[ours] = options.pop(theirs)
-        if options.pop("out", None) is not None:
-            raise TypeError(f"{name}: out= is not supported")
-        return function(input, *args, **options)
-
-    return named
 
 
 @numpy_names
@@ -222,10 +188,16 @@ def _moments(
         raise TypeError(f"{name}: correction is {correction!r}; expected a number")
     axes = reduced_axes(name, x, dim)
     average: Tensor = apply(ops.mean, x, axes, True)
-    centered = x - average
+    count = x.numel() // (average.numel() or 1)
+    divisor = count - correction if count else 0
+    if divisor < 0 and axes is None:
+        divisor = 0
+    centered = x - (average if divisor > 0 else average.detach())  # there no infinities may cancel in its gradient
     total: Tensor = apply(ops.sum, centered * centered, axes, keepdim)
-    divisor = x.numel() // (average.numel() or 1) - correction
-    return total / (0.0 if divisor < 0 else divisor), average.reshape(total.shape)
+    variance = total / divisor
+    if divisor < 0:  # infinite, or NaN, but with the gradient of the quotient, as in PyTorch
+        variance = variance + (total / 0.0 - variance).detach()
+    return variance, average.reshape(total.shape)
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
@@ -257,7 +229,7 @@ def norm(input: Any, p: Any = "fro", dim: Axis = None, keepdim: bool = False) ->
     if p < 0 or p == math.inf:
         check_elements("norm", x, axes)
     if p == 0:
-        return sum(x != 0, axes, keepdim, dtype=x.dtype)
+        return apply(ops.sum, apply(ops.piecewise_constant, x, lambda x: (x != 0).astype(x.dtype)), axes, keepdim)
     if p == 2:
         return _power(apply(ops.sum, x * x, axes, keepdim), 0.5)
     size = abs(x)
@@ -299,125 +271,6 @@ def cumsum(input: Any, dim: int, *, dtype: DTypeLike = None) -> Tensor:
     return sums.to(x.dtype)
 
 
-def amax(input: Any, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """The largest value; equal ones share the gradient.
-
-    >>> import tinybn as tb
-    >>> tb.amax([[1, 2], [4, 3]], dim=(0, 1)).item()
-    4
-    """
-    return _extreme("amax", ops.amax, input, dim, keepdim)
-
-
-def amin(input: Any, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """The smallest value; equal ones share the gradient."""
-    return _extreme("amin", ops.amin, input, dim, keepdim)
-
-
-def _extreme(name: str, op: Any, input: Any, dim: Axis, keepdim: bool) -> Tensor:
-    x = as_tensor(input)
-    axes = reduced_axes(name, x, dim)
-    check_elements(name, x, axes)
-    return apply(op, x, axes, keepdim)
-
-
-@numpy_names
-def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    """The largest value of all; over one axis; or of two tensors.
-
-    Returns:
-        ``max(x)``: a scalar; equal values share the gradient.
-        ``max(x, dim)``: ``(values, indices)``, of the first of equal values, which gets the gradient.
-        ``max(x, other)``: `maximum`.
-
-    >>> import tinybn as tb
-    >>> values, indices = tb.max([[1.0, 3.0], [5.0, 2.0]], 1)
-    >>> values.tolist(), indices.tolist()
-    ([3.0, 5.0], [1, 0])
-    """
-    return _max_or_min("max", maximum, np.max, np.argmax, input, dim, keepdim, other)
-
-
-@numpy_names
-def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    """The smallest value of all; over one axis; or of two tensors. As `max`."""
-    return _max_or_min("min", minimum, np.min, np.argmin, input, dim, keepdim, other)
-
-
-def _max_or_min(
-    name: str, of_two: Any, of_all: Any, position: Any, input: Any, dim: Any, keepdim: Any, other: Any
-) -> Any:
-    x = as_tensor(input)
-    if isinstance(dim, Tensor | np.ndarray) and other is None:
-        dim, other = None, dim
-    if other is not None:
-        if dim is not None or keepdim is not False:
-            raise TypeError(f"{name}: the comparison with another tensor takes neither dim nor keepdim")
-        return of_two(x, other)
-    if dim is None:
-        if keepdim:
-            raise TypeError(f"{name}: keepdim needs a dim")
-        check_elements(name, x, None)
-        return shared(x, of_all(x.data))
-    return selected(name, x, dim, keepdim, lambda row, axis: position(row, axis=axis, keepdims=True))
-
-
-def shared(x: Tensor, value: Any) -> Tensor:
-    """A value of x; the elements that have it share its gradient."""
-    if value != value:  # NaN, which is nowhere equal
-        return apply(ops.mean, x[np.isnan(x.data)])
-    return apply(ops.amax, x[x.data == value])
-
-
-def selected(
-    name: str, x: Tensor, dim: int, keepdim: bool, position: Callable[[Array, int], Array]
-) -> ValuesAndIndices:
-    """One element of each row along an axis, at ``position(row, axis)``, which keeps the axis."""
-    axis = axis_number(name, x, dim)
-    check_elements(name, x, (axis,))
-    row = x if x.ndim else x.reshape(1)
-    indices = position(row.data, axis)
-    shape = (*x.shape[:axis], *(1,) * (keepdim and x.ndim > 0), *x.shape[axis + 1 :])
-    return ValuesAndIndices(pick(row, axis, indices).reshape(shape), Tensor(indices.reshape(shape)))
-
-
-def pick(x: Tensor, axis: int, indices: Array) -> Tensor:
-    """x at ``indices`` along an axis, each at its own place along the others, as ``np.take_along_axis`` does it."""
-    return x[grid_of(axis, indices)]
-
-
-def grid_of(axis: int, indices: Array) -> tuple[Array, ...]:
-    """The index arrays that name, for each element of ``indices``, its own place with that number on the axis."""
-    grid: list[Array] = [*np.indices(indices.shape, sparse=True)]
-    grid[axis] = indices
-    return tuple(grid)
-
-
-@numpy_names
-def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Where the largest value stands, the first of equal ones; without ``dim``, counted in row-major order.
-
-    >>> import tinybn as tb
-    >>> tb.argmax([[1.0, 3.0], [5.0, 2.0]], 1)
-    tensor([1, 0])
-    """
-    return _position("argmax", np.argmax, input, dim, keepdim)
-
-
-@numpy_names
-def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Where the smallest value stands. As `argmax`."""
-    return _position("argmin", np.argmin, input, dim, keepdim)
-
-
-def _position(name: str, function: Any, input: Any, dim: int | None, keepdim: bool) -> Tensor:
-    x = as_tensor(input)
-    check_not_bool(name, x)
-    axis = None if dim is None else axis_number(name, x, dim)
-    check_elements(name, x, None if axis is None else (axis,))
-    return Tensor(np.asarray(function(x.data, axis=axis if x.ndim else None, keepdims=keepdim)))
-
-
 @numpy_names
 def any(input: Any, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """Whether something is not 0. A uint8 for uint8, else a bool.
@@ -451,45 +304,3 @@ def count_nonzero(input: Any, dim: Axis = None) -> Tensor:
     """
     x = as_tensor(input)
     return Tensor(np.asarray(np.count_nonzero(x.data, axis=reduced_axes("count_nonzero", x, dim))))
-
-
-# --- checks ---------------------------------------------------------------------------------------------------
-
-
-def axis_number(name: str, x: Tensor, dim: Any) -> int:
-    """One axis, counted from the front.
-
-    Raises:
-        TypeError: it is no whole number.
-        IndexError: there is no such axis.
-    """
-    if isinstance(dim, bool) or not isinstance(dim, int | np.integer):
-        raise TypeError(f"{name}: expected a whole number as dim, got {dim!r}")
-    return axis_of(name, x, int(dim))
-
-
-def reduced_axes(name: str, x: Tensor, dim: Any) -> tuple[int, ...] | None:
-    """Axes, counted from the front; None for all of them, which is what no axes mean too.
-
-    Raises:
-        ValueError: an axis stands there twice.
-    """
-    if dim is None:
-        return None
-    dims = dim if isinstance(dim, tuple | list) else (dim,)
-    axes = tuple(axis_number(name, x, d) for d in dims)
-    if len(set(axes)) < len(axes):
-        raise ValueError(f"{name}: each axis may stand once in dim, got {dim}")
-    return axes if axes and x.ndim else None
-
-
-def check_elements(name: str, x: Tensor, axes: tuple[int, ...] | None) -> None:
-    """Refuse to choose from no elements."""
-    if 0 in (x.shape if axes is None or not x.ndim else [x.shape[axis] for axis in axes]):
-        over = "all axes" if axes is None else f"axes {axes}"
-        raise ShapeError(f"{name}: expected at least one element over {over}, got shape {x.shape}")
-
-
-def check_not_bool(name: str, x: Tensor) -> None:
-    if x.dtype.kind == "b":
-        raise DTypeError(f"{name}: expected numbers, got bools; use .to(int) first")

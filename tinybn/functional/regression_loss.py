@@ -8,7 +8,8 @@ from tinybn import ops
 from tinybn._tensor import Tensor, as_tensor
 from tinybn.autograd import apply
 from tinybn.errors import DTypeError, ShapeError
-from tinybn.functional.elementwise import abs, arrays, operands
+from tinybn.functional.arguments import arrays, check_not_bool, operand, operands
+from tinybn.functional.arithmetic import abs
 from tinybn.functional.loss import check_reduction, reduced
 
 __all__ = ["huber_loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
@@ -31,6 +32,8 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = 
 
 def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
     """|input − target|, with the arguments of `mse_loss`."""
+    for value in (input, target):
+        check_not_bool("l1_loss", operand("l1_loss", value))
     return _weighted("l1_loss", abs(_difference("l1_loss", input, target, reduction)), input, weight, reduction)
 
 
@@ -64,7 +67,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 
 def _quadratic_near_zero(difference: Tensor, width: float) -> Tensor:
     """½d² up to the width, from there on with the slope that it has got to."""
-    near = np.abs(difference.data) <= width
+    near = ~(np.abs(difference.data) > width)  # NaN is near, which makes its gradient NaN
     small = apply(ops.where, near, difference, 0.0)  # elsewhere the square may overflow
     return apply(ops.where, near, 0.5 * (small * small), width * (abs(difference) - 0.5 * width))
 

@@ -1,60 +1,58 @@
-"""Compositions that move elements without computing on them: other shapes, other orders, joining and cutting.
+"""Other shapes, other orders, and repetition. Joining and cutting stand in a room of their own.
 
 Where memory can be shared, it is: what is a view in PyTorch is one here.
 """
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinybn import ops
-from tinybn._tensor import Tensor, as_tensor, common_dtype
+from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Axis, Shape
 from tinybn.autograd import apply
 from tinybn.errors import DTypeError, ShapeError
-from tinybn.functional.arguments import axis_of, check_dtypes, flat_sizes
+from tinybn.functional.arguments import (
+    axis_number,
+    axis_to_cut,
+    broadcast_shape,
+    check_dtypes,
+    distinct_axes,
+    flat_sizes,
+    new_axis,
+    whole,
+)
+from tinybn.functional.joining import cat, cut, listed
 
 __all__ = [
     "broadcast_tensors",
     "broadcast_to",
-    "cat",
-    "chunk",
     "clone",
-    "concat",
-    "concatenate",
     "contiguous",
     "expand",
     "expand_as",
     "flatten",
     "flip",
-    "hstack",
     "meshgrid",
     "moveaxis",
     "movedim",
-    "narrow",
     "permute",
     "ravel",
     "repeat",
     "repeat_interleave",
     "reshape",
     "roll",
-    "select",
-    "split",
     "squeeze",
-    "stack",
     "swapaxes",
     "swapdims",
     "t",
     "tile",
     "transpose",
-    "unbind",
     "unflatten",
     "unsqueeze",
     "view",
-    "vstack",
 ]
 
 
@@ -69,9 +67,15 @@ def reshape(input: Any, *shape: Any) -> Tensor:
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
-    x, sizes = as_tensor(input), flat_sizes(shape)
-    if min(sizes, default=0) < -1:  # NumPy would take any negative size for −1
-        raise ShapeError(f"reshape: expected sizes from 0 on, or −1 for what is left, got {sizes}")
+    return _reshaped("reshape", as_tensor(input), shape)
+
+
+def _reshaped(name: str, x: Tensor, shape: Any) -> Tensor:
+    sizes = flat_sizes(name, shape)
+    known = math.prod(n for n in sizes if n != -1)
+    fits = x.numel() % known == 0 if known and -1 in sizes else x.numel() == known and -1 not in sizes
+    if not fits or sizes.count(-1) > 1 or min(sizes, default=0) < -1:
+        raise ShapeError(f"{name}: shape {x.shape} cannot be seen as {sizes}; one size may be −1 for what is left")
     return apply(ops.reshape, x, sizes)
 
 
@@ -82,7 +86,7 @@ def view(input: Any, *shape: Any) -> Tensor:
         ShapeError: the memory cannot be seen in this shape.
     """
     x = as_tensor(input)
-    y = reshape(x, *shape)
+    y = _reshaped("view", x, shape)
     if y.data.size and not np.may_share_memory(x.data, y.data):
         raise ShapeError(
             f"view: memory of shape {x.shape} and strides {x.data.strides} cannot be seen as {y.shape}; use reshape"
@@ -98,7 +102,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     (2, 12)
     """
     x = as_tensor(input)
-    first, last = axis_of("flatten", x, start_dim), axis_of("flatten", x, end_dim)
+    first, last = axis_number("flatten", x, start_dim), axis_number("flatten", x, end_dim)
     if first > last:
         raise ShapeError(f"flatten: start_dim {start_dim} lies behind end_dim {end_dim} in shape {x.shape}")
     return reshape(x, *x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :])
@@ -116,8 +120,8 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     >>> tb.zeros(2, 12).unflatten(1, (3, -1)).shape
     (2, 3, 4)
     """
-    x, sizes = as_tensor(input), tuple(sizes)
-    axis = _axis_to_cut("unflatten", x, dim)
+    x, sizes = as_tensor(input), flat_sizes("unflatten", (sizes,))
+    axis = axis_to_cut("unflatten", x, dim)
     known = math.prod(n for n in sizes if n != -1)
     left = x.shape[axis] // known if known else -1  # next to an axis of size 0, −1 could be anything
     parts = tuple(left if n == -1 else n for n in sizes)
@@ -129,16 +133,14 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
 def squeeze(input: Any, dim: Axis = None) -> Tensor:
     """Without the axes of size 1: all of them, or those named that have it."""
     x = as_tensor(input)
-    gone = range(x.ndim) if dim is None else _distinct_axes("squeeze", x, (dim,) if isinstance(dim, int) else dim)
+    gone = range(x.ndim) if dim is None else distinct_axes("squeeze", x, _as_tuple(dim))
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in gone))
 
 
 def unsqueeze(input: Any, dim: int) -> Tensor:
     """With a new axis of size 1, which will be axis ``dim``."""
     x = as_tensor(input)
-    if not -x.ndim - 1 <= dim <= x.ndim:
-        raise IndexError(f"unsqueeze: axis {dim} is out of range for a tensor of shape {x.shape}")
-    at = dim % (x.ndim + 1)
+    at = new_axis("unsqueeze", x, dim)
     return reshape(x, *x.shape[:at], 1, *x.shape[at:])
 
 
@@ -152,16 +154,16 @@ def permute(input: Any, *dims: Any) -> Tensor:
     >>> tb.zeros(2, 3, 4).permute(2, 0, 1).shape
     (4, 2, 3)
     """
-    x, order = as_tensor(input), flat_sizes(dims)
+    x, order = as_tensor(input), flat_sizes("permute", dims)
     if len(order) != x.ndim:
         raise ShapeError(f"permute: expected all {x.ndim} axes of shape {x.shape}, got {order}")
-    return apply(ops.transpose, x, _distinct_axes("permute", x, order))
+    return apply(ops.transpose, x, distinct_axes("permute", x, order))
 
 
 def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     """Two axes exchanged."""
     x = as_tensor(input)
-    dim0, dim1 = axis_of("transpose", x, dim0), axis_of("transpose", x, dim1)
+    dim0, dim1 = axis_number("transpose", x, dim0), axis_number("transpose", x, dim1)
     exchanged = {dim0: dim1, dim1: dim0}
     return permute(x, tuple(exchanged.get(i, i) for i in range(x.ndim)))
 
@@ -190,7 +192,7 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
     (3, 4, 2)
     """
     x = as_tensor(input)
-    sources, places = (_distinct_axes("movedim", x, _as_tuple(dims)) for dims in (source, destination))
+    sources, places = (distinct_axes("movedim", x, _as_tuple(dims)) for dims in (source, destination))
     if len(sources) != len(places):
         raise ShapeError(f"movedim: expected as many places as axes, got source {source}, destination {destination}")
     if not x.ndim:
@@ -212,7 +214,7 @@ def flip(input: Any, *dims: Any) -> Tensor:
     tensor([2, 1, 0])
     """
     x = as_tensor(input)
-    axes = _distinct_axes("flip", x, flat_sizes(dims))
+    axes = distinct_axes("flip", x, flat_sizes("flip", dims))
     return clone(apply(ops.flip, x, axes) if x.ndim else x)
 
 
@@ -227,16 +229,20 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     >>> tb.arange(4).roll(1)
     tensor([3, 0, 1, 2])
     """
-    x, distances = as_tensor(input), _as_tuple(shifts)
-    axes = () if dims is None else tuple(_axis_to_cut("roll", x, d) for d in _as_tuple(dims))
+    x, distances = as_tensor(input), [whole("roll: a shift", shift) for shift in _as_tuple(shifts)]
+    axes = () if dims is None else tuple(axis_to_cut("roll", x, d) for d in _as_tuple(dims))
     if len(distances) == 1 and not axes:
         return reshape(roll(flatten(x), shifts, 0), x.shape)
     if not distances or len(distances) != len(axes):
         raise ShapeError(f"roll: expected one shift for each axis, got shifts {shifts} and dims {dims}")
     for distance, axis in zip(distances, axes, strict=True):
         seam = -distance % max(1, x.shape[axis])
-        x = cat([_cut(x, axis, slice(seam, None)), _cut(x, axis, slice(seam))], axis)
+        x = cat([cut(x, axis, slice(seam, None)), cut(x, axis, slice(seam))], axis)
     return x
+
+
+def _as_tuple(value: Any) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 # --- copies and repetition --------------------------------------------------------------------------------------------
@@ -262,7 +268,7 @@ def expand(input: Any, *shape: Any) -> Tensor:
     tensor([[1, 1, 1],
             [2, 2, 2]])
     """
-    return broadcast_checked("expand", as_tensor(input), flat_sizes(shape))
+    return broadcast_checked("expand", as_tensor(input), flat_sizes("expand", shape))
 
 
 def expand_as(input: Any, other: Any) -> Tensor:
@@ -272,17 +278,13 @@ def expand_as(input: Any, other: Any) -> Tensor:
 
 def broadcast_to(input: Any, *size: Any) -> Tensor:
     """`expand` under NumPy's name."""
-    return broadcast_checked("broadcast_to", as_tensor(input), flat_sizes(size))
+    return broadcast_checked("broadcast_to", as_tensor(input), flat_sizes("broadcast_to", size))
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """All of them broadcast to one shape."""
     parts = [as_tensor(t) for t in tensors]
-    try:
-        shape = np.broadcast_shapes(*(part.shape for part in parts))
-    except ValueError:
-        shapes = ", ".join(str(part.shape) for part in parts)
-        raise ShapeError(f"broadcast_tensors: shapes {shapes} do not broadcast") from None
+    shape = broadcast_shape("broadcast_tensors", *(part.shape for part in parts))
     return tuple(broadcast_checked("broadcast_tensors", part, shape) for part in parts)
 
 
@@ -304,7 +306,7 @@ def repeat(input: Any, *repeats: Any) -> Tensor:
     tensor([[0, 1, 0, 1],
             [0, 1, 0, 1]])
     """
-    x, counts = as_tensor(input), flat_sizes(repeats)
+    x, counts = as_tensor(input), flat_sizes("repeat", repeats)
     if len(counts) < x.ndim or min(counts, default=0) < 0:
         raise ShapeError(f"repeat: expected numbers from 0 on, one for each axis of shape {x.shape}, got {counts}")
     sizes = (1,) * (len(counts) - x.ndim) + x.shape
@@ -315,7 +317,7 @@ def repeat(input: Any, *repeats: Any) -> Tensor:
 
 def tile(input: Any, *dims: Any) -> Tensor:
     """`repeat`, with 1 for the axes in front that ``dims`` leaves out."""
-    x, counts = as_tensor(input), flat_sizes(dims)
+    x, counts = as_tensor(input), flat_sizes("tile", dims)
     if min(counts, default=0) < 0:
         raise ShapeError(f"tile: expected numbers from 0 on, got {counts}")
     return repeat(x, (1,) * (x.ndim - len(counts)) + counts)
@@ -336,7 +338,7 @@ def repeat_interleave(input: Any, repeats: Any, dim: int | None = None, *, outpu
     x, counts = as_tensor(input), as_tensor(repeats).data
     if dim is None:
         return repeat_interleave(flatten(x), repeats, 0, output_size=output_size)
-    axis = _axis_to_cut("repeat_interleave", x, dim)
+    axis = axis_to_cut("repeat_interleave", x, dim)
     if counts.dtype.kind not in "iu":
         raise DTypeError(f"repeat_interleave: expected whole numbers of repeats, got {counts.dtype}")
     if counts.ndim > 1 or counts.size not in (1, x.shape[axis]) or (counts < 0).any():
@@ -346,7 +348,7 @@ def repeat_interleave(input: Any, repeats: Any, dim: int | None = None, *, outpu
     places = np.repeat(np.arange(x.shape[axis]), counts)
     if output_size not in (None, len(places)):
         raise ShapeError(f"repeat_interleave: output_size is {output_size}, the repeats add up to {len(places)}")
-    return _cut(x, axis, places)
+    return cut(x, axis, places)
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
@@ -360,7 +362,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     >>> [grid.tolist() for grid in tb.meshgrid(tb.arange(2), tb.arange(2))]
     [[[0, 0], [1, 1]], [[0, 1], [0, 1]]]
     """
-    parts = _parts("meshgrid", tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors)
+    parts = listed("meshgrid", tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors)
     if max(part.ndim for part in parts) > 1:
         raise ShapeError(f"meshgrid: expected vectors, got shapes {[part.shape for part in parts]}")
     check_dtypes("meshgrid", **{f"tensor {i}": part for i, part in enumerate(parts)})
@@ -369,172 +371,3 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     shape = tuple(part.numel() for part in parts)
     grids = (expand(reshape(part, -1, *(1,) * (len(parts) - 1 - i)), shape) for i, part in enumerate(parts))
     return tuple(transpose(grid, 0, 1) if indexing == "xy" and len(parts) > 1 else grid for grid in grids)
-
-
-# --- joining ----------------------------------------------------------------------------------------------------------
-
-
-def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
-    """Tensors one behind the other along an axis, in the dtype that they promote to.
-
-    Vectors without elements join with everything, as in PyTorch.
-
-    >>> import tinybn as tb
-    >>> tb.cat([tb.zeros(1), tb.ones(2)])
-    tensor([0., 1., 1.])
-    """
-    return _joined("cat", _parts("cat", tensors), dim)
-
-
-concat = concatenate = cat
-
-
-def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
-    """Tensors of one shape side by side along a new axis.
-
-    >>> import tinybn as tb
-    >>> tb.stack([tb.zeros(2), tb.ones(2)], 1)
-    tensor([[0., 1.],
-            [0., 1.]])
-    """
-    parts = _parts("stack", tensors)
-    if any(part.shape != parts[0].shape for part in parts):
-        raise ShapeError(f"stack: expected tensors of one shape, got {[part.shape for part in parts]}")
-    if not -parts[0].ndim - 1 <= dim <= parts[0].ndim:
-        raise IndexError(f"stack: axis {dim} is out of range for tensors of shape {parts[0].shape}")
-    return _joined("stack", [unsqueeze(part, dim) for part in parts], dim)
-
-
-def hstack(tensors: Sequence[Any]) -> Tensor:
-    """Tensors side by side: vectors along their only axis, others along the second."""
-    parts = [reshape(part, 1) if not part.ndim else part for part in _parts("hstack", tensors)]
-    return _joined("hstack", parts, 0 if parts[0].ndim == 1 else 1)
-
-
-def vstack(tensors: Sequence[Any]) -> Tensor:
-    """Tensors one below the other, along the first axis; a vector is a row."""
-    return _joined("vstack", [reshape(p, 1, -1) if p.ndim < 2 else p for p in _parts("vstack", tensors)], 0)
-
-
-def _parts(name: str, tensors: Any) -> list[Tensor]:
-    if not isinstance(tensors, list | tuple):
-        raise TypeError(f"{name}: expected a list or tuple of tensors, got {type(tensors).__name__}")
-    if not tensors:
-        raise ShapeError(f"{name}: expected at least one tensor, got none")
-    return [as_tensor(t) for t in tensors]
-
-
-def _joined(name: str, parts: list[Tensor], dim: int) -> Tensor:
-    shapes = [part.shape for part in parts]
-    if () in shapes:
-        raise ShapeError(f"{name}: a tensor without axes cannot be joined; use stack; got shapes {shapes}")
-    wide = parts[0]
-    for part in parts[1:]:
-        wide = wide.to(common_dtype(wide, part, "cat"))
-    chosen = [part for part in parts if part.shape != (0,)] or parts
-    axis = axis_of(name, chosen[0], dim)
-    if any(_without(part.shape, axis) != _without(chosen[0].shape, axis) for part in chosen):
-        raise ShapeError(f"{name}: expected shapes that differ in axis {dim} only, got {shapes}")
-    return apply(ops.concatenate, *(part.to(wide.dtype) for part in chosen), axis=axis)
-
-
-def _without(shape: Shape, axis: int) -> tuple[Shape, Shape]:
-    return shape[:axis], shape[axis + 1 :]
-
-
-# --- cutting ----------------------------------------------------------------------------------------------------------
-
-
-def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of the parts along an axis: all of one size but for the last, or of the sizes given.
-
-    >>> import tinybn as tb
-    >>> [part.tolist() for part in tb.arange(5).split(2)]
-    [[0, 1], [2, 3], [4]]
-    """
-    x = as_tensor(input)
-    axis = _axis_to_cut("split", x, dim)
-    count = x.shape[axis]
-    if isinstance(split_size_or_sections, list | tuple):
-        sizes = [whole("split", n) for n in split_size_or_sections]
-    else:
-        size = whole("split", split_size_or_sections)
-        if size < 0 or (size == 0 and count):
-            raise ShapeError(f"split: expected a size from 1 on for an axis of {count}, got {size}")
-        sizes = [min(size, count - i) for i in range(0, count, size)] if count else [0]
-    if sum(sizes) != count or min(sizes, default=0) < 0:
-        raise ShapeError(f"split: expected sizes from 0 on that add up to {count}, got {sizes}")
-    stops = np.cumsum(sizes, dtype=int).tolist()
-    return tuple(_cut(x, axis, slice(stop - size, stop)) for size, stop in zip(sizes, stops, strict=True))
-
-
-def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of so many parts along an axis, or fewer: each but the last has ⌈size/chunks⌉."""
-    x = as_tensor(input)
-    axis = _axis_to_cut("chunk", x, dim)
-    if chunks < 1:
-        raise ValueError(f"chunk: expected a number of chunks from 1 on, got {chunks}")
-    return split(x, -(-x.shape[axis] // chunks) if x.shape[axis] else [0] * chunks, axis)
-
-
-def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of all places along an axis, without that axis."""
-    x = as_tensor(input)
-    axis = _axis_to_cut("unbind", x, dim)
-    return tuple(_cut(x, axis, i) for i in range(x.shape[axis]))
-
-
-def narrow(input: Any, dim: int, start: Any, length: int) -> Tensor:
-    """A view of ``length`` places along an axis from ``start`` on, which counts from the end if it is negative."""
-    x = as_tensor(input)
-    axis = _axis_to_cut("narrow", x, dim)
-    count, first = x.shape[axis], whole("narrow", start)
-    if not -count <= first <= count:
-        raise IndexError(f"narrow: start {first} is out of range for an axis of {count}")
-    first += count if first < 0 else 0
-    if not 0 <= length <= count - first:
-        raise ShapeError(f"narrow: expected a length from 0 to {count - first} behind {first}, got {length}")
-    return _cut(x, axis, slice(first, first + length))
-
-
-def select(input: Any, dim: int, index: int) -> Tensor:
-    """A view of one place along an axis, without that axis."""
-    x = as_tensor(input)
-    axis = _axis_to_cut("select", x, dim)
-    place = whole("select", index)
-    if not -x.shape[axis] <= place < x.shape[axis]:
-        raise IndexError(f"select: index {place} is out of range for an axis of {x.shape[axis]}")
-    return _cut(x, axis, place)
-
-
-def _cut(x: Tensor, axis: int, index: Any) -> Tensor:
-    return x[(slice(None),) * axis + (index,)]
-
-
-def whole(name: str, value: Any) -> int:
-    """A whole number, or a tensor that holds one, as an int."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected a whole number, got {value!r}") from None
-
-
-# --- axes -------------------------------------------------------------------------------------------------------------
-
-
-def _axis_to_cut(name: str, x: Tensor, dim: int) -> int:
-    """An axis counted from the front; a 0-d tensor has none."""
-    if not x.ndim:
-        raise IndexError(f"{name}: expected at least one axis, got a tensor of shape ()")
-    return axis_of(name, x, dim)
-
-
-def _distinct_axes(name: str, x: Tensor, dims: Sequence[int]) -> tuple[int, ...]:
-    axes = tuple(axis_of(name, x, d) for d in dims)
-    if len(set(axes)) != len(axes):
-        raise ShapeError(f"{name}: an axis is named twice in {tuple(dims)}, of a tensor of shape {x.shape}")
-    return axes
-
-
-def _as_tuple(value: Any) -> tuple[int, ...]:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)

@@ -9,7 +9,8 @@ from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
-from tinybn.functional.reduction import ValuesAndIndices, axis_number, check_not_bool, pick, selected, shared
+from tinybn.functional.arguments import axis_number, check_not_bool, whole
+from tinybn.functional.extremes import ValuesAndIndices, pick, selected, shared
 
 __all__ = ["argsort", "kthvalue", "median", "sort", "topk"]
 
@@ -76,16 +77,15 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
     x = as_tensor(input)
     check_not_bool("topk", x)
     axis = axis_number("topk", x, dim)
-    _check_count("topk", x, axis, k, least=0)
-    return _first_of(x, axis, k if x.ndim else 1, largest)
+    count = _checked_count("topk", x, axis, k, least=0)
+    return _first_of(x, axis, count if x.ndim else 1, largest)
 
 
-def _check_count(name: str, x: Tensor, axis: int, k: Any, least: int) -> None:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer):
-        raise TypeError(f"{name}: k is {k!r}; expected a whole number")
-    size = x.shape[axis] if x.ndim else 1
-    if not least <= k <= size:
+def _checked_count(name: str, x: Tensor, axis: int, k: Any, least: int) -> int:
+    count, size = whole(f"{name}: k", k), x.shape[axis] if x.ndim else 1
+    if not least <= count <= size:
         raise ShapeError(f"{name}: k is {k}; expected {least} to {size}, the size of axis {axis} of shape {x.shape}")
+    return count
 
 
 def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
@@ -97,8 +97,8 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     """
     x = as_tensor(input)
     check_not_bool("kthvalue", x)
-    _check_count("kthvalue", x, axis_number("kthvalue", x, dim), k, least=1)
-    return selected("kthvalue", x, dim, keepdim, lambda row, axis: np.take(_order(row, axis), [k - 1], axis))
+    place = _checked_count("kthvalue", x, axis_number("kthvalue", x, dim), k, least=1) - 1
+    return selected("kthvalue", x, dim, keepdim, lambda row, axis: np.take(_order(row, axis), [place], axis))
 
 
 def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:

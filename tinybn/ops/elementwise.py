@@ -62,7 +62,10 @@ def negative(x: Array) -> Op:
 
 @needs((0, 1), (0, 1, 2))
 def power(x: Array, y: Array) -> Op:
-    out = x**y
+    try:
+        out = x**y
+    except ValueError:  # integers to negative ones, which NumPy refuses
+        out = _integer_power(x, y)
 
     def backward(dy: Any, x: Any, y: Any, out: Any) -> tuple[Any, ...]:
         # d(x**0)/dx is 0 even at x = 0, and so is d(0**y)/dy, where the plain formulas give 0·inf.
@@ -78,6 +81,13 @@ def power(x: Array, y: Array) -> Op:
         return dx, dexponent
 
     return out, backward, (x, y, out)
+
+
+def _integer_power(x: Array, y: Array) -> Array:
+    """1 and −1 are their own inverses, all other integers to a negative one are 0, as in PyTorch."""
+    if not isinstance(y, np.ndarray):
+        raise ValueError(f"an integer to the power of {y} is no integer; use .float() first")
+    return np.where(y < 0, np.where(np.abs(x) == 1, x ** (y % 2), 0), x ** np.abs(y))
 
 
 def exp(x: Array) -> Op:

@@ -48,6 +48,5 @@ def softmax_cross_entropy(x: Array, labels: Array) -> Op:
 
 
 def _largest(x: Array) -> Array:
-    """The largest value of each row, which keeps exp from overflowing; 0 for a row without a finite one."""
-    largest = x.max(axis=-1, keepdims=True, initial=-np.inf)
-    return np.where(np.isfinite(largest), largest, 0)
+    """The largest value of each row, which keeps exp from overflowing. An infinite one makes the whole row NaN."""
+    return x.max(axis=-1, keepdims=True, initial=-np.inf)
