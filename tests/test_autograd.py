@@ -532,3 +532,109 @@ def test_a_shallow_copy_is_another_leaf():
     assert np.shares_memory(x.data, y.data)
     with pytest.raises(GraphError, match="do not depend on input 0"):
         tb.grad(g, x)
+
+
+def test_a_freed_branch_is_not_taken_for_a_constant():
+    x = leaf(1.0, 2.0)
+    h = x * x
+    h.sum().backward()
+    z = (h * 3 + x).sum()
+    for differentiate in (lambda: tb.grad(z, x), lambda: z.backward(inputs=[x])):
+        with pytest.raises(GraphError, match="was freed"):
+            differentiate()
+
+
+def test_a_hook_that_frees_what_is_being_walked():
+    x = leaf(2.0)
+    y = x * x
+    z = y * 3
+    z.register_hook(lambda g: y.backward())
+    with pytest.raises(GraphError, match="was freed"):
+        z.backward()
+
+
+def test_gradients_of_one_for_several_outputs_are_refused():
+    x = leaf(1.0)
+    with pytest.raises(GraphError, match="backward: 2 outputs but 1 gradient to start from"):
+        tb.autograd.backward([x * 1, x * 2], tb.ones(()))
+
+
+def test_a_leaf_that_stopped_requiring_grad_gets_none():
+    x, w = leaf(1.0), leaf(2.0)
+    y = x * w
+    x.requires_grad_(False)
+    y.backward()
+    assert x.grad is None and w.grad.item() == 1
+
+
+GRADS = {
+    "a grad has shape": lambda: tb.ones(3),
+    "a grad is a ndarray": lambda: np.ones(2),
+    "a grad was expanded": lambda: tb.ones(1).expand(2),
+}
+
+
+@pytest.mark.parametrize("message", GRADS)
+def test_a_grad_that_nothing_can_be_added_to(message):
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    w.grad = tb.ones(2, dtype=np.float64)
+    x.grad = GRADS[message]()
+    with pytest.raises((TypeError, ShapeError, GraphError), match=f"backward: {message}"):
+        (w + x).sum().backward()
+    assert w.grad.tolist() == [1, 1]
+
+
+def test_huge_gradients_are_no_warning():
+    x = tb.ones(1, requires_grad=True)
+    x.grad = tb.full((1,), 3e38)
+    (x * 3e38).sum().backward()
+    assert np.isinf(x.grad.item())
+
+
+def test_lists_in_indices_may_change_afterwards():
+    x, index = leaf(1.0, 2.0, 3.0), [0, 1]
+    y = x[index].sum() * 2
+    z = tb.zeros(2, 3, dtype=np.float64)
+    z[[1], index[:1]] = x[2]
+    index[0] = 2
+    (y + z.sum()).backward()
+    assert x.grad.tolist() == [2, 2, 1]
+
+
+# --- data that is assigned --------------------------------------------------------------------------------------------
+
+
+def test_data_takes_arrays_and_tensors():
+    x = leaf(1.0, 2.0)
+    x.data = x.data - 0.5 * tb.ones(2, dtype=np.float64)
+    assert type(x.data) is np.ndarray and x.tolist() == [0.5, 1.5]
+    (g,) = tb.grad((x**3).sum(), x, create_graph=True)
+    (g**2).sum().backward()
+    np.testing.assert_allclose(x.grad.data, 36 * np.array([0.5, 1.5]) ** 3)
+    for wrong in (5, [1.0, 2.0], None):
+        with pytest.raises(TypeError, match="data: expected an array or a tensor"):
+            x.data = wrong
+    with pytest.raises(TypeError, match="only floating tensors can require grad"):
+        x.data = np.array([1, 2])
+    assert x.tolist() == [0.5, 1.5]
+
+
+def test_leaves_of_one_memory_are_two_leaves():
+    a, b = leaf(2.0), leaf(3.0)
+    b.data = a.data
+    (g,) = tb.grad(a * b, a, create_graph=True)
+    assert [t is None or t.item() for t in tb.grad(g, [a, b], allow_unused=True)] == [True, 1]
+
+
+def test_a_graph_notices_that_data_was_assigned():
+    x = leaf(2.0)
+    y = x * x * x
+    x.data = x.data.copy()
+    with pytest.raises(GraphError, match="an assignment to data has changed it"):
+        y.backward()
+
+
+def test_tensor_itself_takes_arrays_only():
+    for wrong in (3, [1.0, 2.0], tb.ones(2)):
+        with pytest.raises(TypeError, match=r"Tensor: expected an array, got .* tb\.tensor"):
+            tb.Tensor(wrong)

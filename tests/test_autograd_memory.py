@@ -260,7 +260,7 @@ def test_memory_of_a_loop_is_flat(name):
     step = loops()[name]
 
     def count() -> tuple[int, int]:
-        return len(gc.get_objects()), len(storage._storages) + sum(len(s.tensors) for s in storage._storages.values())
+        return len(gc.get_objects()), len(storage._storages) + sum(len(s.views) for s in storage._storages.values())
 
     with no_garbage_collector():
         for _ in range(5):

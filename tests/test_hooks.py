@@ -225,3 +225,12 @@ def test_one_gradient_of_several_cannot_be_replaced():
     product.register_full_backward_hook(lambda module, grad_input, grad_output: seen.extend(grad_input))
     product(x, y).backward()
     assert [g.item() for g in seen] == [3, 2] and x.grad.item() == 3
+
+
+def test_what_a_hook_returns_is_copied_under_create_graph():
+    w = leaf(3.0, 3.0)
+    w.register_hook(lambda g: w)
+    (w * 2).sum().backward(create_graph=True)
+    assert w.grad.tolist() == [3, 3]
+    w.zero_grad(set_to_none=False)
+    assert w.tolist() == [3, 3] and not w.grad.requires_grad

@@ -4,6 +4,7 @@ Most programs run with tinybn and with PyTorch alike: ``program(lib)`` uses what
 """
 
 import pickle
+import threading
 from typing import Any
 
 import numpy as np
@@ -605,3 +606,65 @@ def test_a_constant_written_over_a_graph():
     np.add(np.ones(2), 1, out=y)
     (y * x).sum().backward()
     assert x.grad.tolist() == [2, 2]
+
+
+def test_a_detached_tensor_is_in_no_graph_whatever_views_there_are():
+    for viewed in (False, True):
+        x = leaf(1.0, 2.0)
+        y = x * 1
+        view = y[1:] if viewed else None
+        y.detach()[0] = 5.0
+        y.sum().backward()
+        assert x.grad.tolist() == [1, 1] and (view is None or view.tolist() == [2])
+    p = leaf(1.0, 1.0)
+    view = p[:1]
+    p.detach().mul_(2)
+    assert p.tolist() == [2, 2] and view.tolist() == [2]
+
+
+def test_tensors_without_axes():
+    x = leaf(2.0)
+    y = x * 1
+    y.fill_(3.0)
+    (y * 2).backward()
+    assert x.grad.item() == 0
+    s = leaf(1.0, 1.0)
+    total = s.sum()
+    total.reshape(1).mul_(3)
+    (total * 2).backward()
+    assert s.grad.tolist() == [6, 6]
+
+
+def test_changes_in_two_threads_are_both_seen():
+    for _ in range(300):
+        x = leaf(1.0, 2.0)
+        y = x * 1
+        z = (y * y).sum()
+        d = y.detach()
+        barrier = threading.Barrier(2)
+
+        def change(d: Any = d, barrier: Any = barrier) -> None:
+            barrier.wait()
+            d[0] = 5.0
+
+        def look(y: Any = y, barrier: Any = barrier) -> None:
+            barrier.wait()
+            y[:1]
+
+        threads = [threading.Thread(target=target) for target in (change, look)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with pytest.raises(GraphError, match="item assignment has changed it"):
+            z.backward()
+
+
+def test_rows_are_changed_one_by_one_without_looking_at_the_others(monkeypatch):
+    calls = []
+    original = tb.inplace._common_elements
+    monkeypatch.setattr("tinybn.inplace._common_elements", lambda a, b: calls.append(1) or original(a, b))
+    rows = (tb.ones(20, 3, requires_grad=True) * 1).unbind()
+    for row in rows:
+        row *= 2
+    assert len(calls) <= 20

@@ -263,3 +263,20 @@ def test_modes_of_generators():
     next(started)
     started.close()
     assert tb.is_grad_enabled()
+
+
+def test_an_anomaly_of_broadcasting_and_of_operands():
+    x = tb.ones(1, requires_grad=True)
+    with tb.detect_anomaly():
+        with pytest.raises(tb.errors.AnomalyError, match="the backward of multiply made inf"):
+            (x * tb.ones(4)).backward(tb.full((4,), 3e38))
+        (x * tb.tensor([np.inf])).sum().backward()  # the operand was not finite before
+    assert np.isinf(x.grad.item())
+
+
+def test_a_mode_set_by_hand_serves_as_a_context_again():
+    off = tb.set_grad_enabled(False)
+    for _ in range(2):
+        with off:
+            assert not tb.is_grad_enabled()
+    tb.set_grad_enabled(True)

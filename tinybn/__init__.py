@@ -9,8 +9,7 @@
 
 # ruff: noqa: F401, F403  # what a room of tinybn.functional offers is its __all__
 
-from numpy import bool_ as bool
-from numpy import float16, float32, float64, int8, int16, int32, int64, uint8
+from numpy import dtype
 
 from tinybn import data, errors, functional, kernels, memory, nn, ops, optim, train
 from tinybn._tensor import Tensor, as_tensor, from_numpy, tensor
@@ -35,6 +34,12 @@ from tinybn.random import default_generator, manual_seed
 from tinybn.saved import needs
 from tinybn.threads import get_num_threads, set_num_threads
 from tinybn.user_ops import check_op, custom_op
+
+# dtypes under PyTorch's names
+bool = dtype("bool")
+uint8, int8, int16, int32, int64 = map(dtype, ("uint8", "int8", "int16", "int32", "int64"))
+float16, float32, float64 = map(dtype, ("float16", "float32", "float64"))
+short, int, long, half, float, double = int16, int32, int64, float16, float32, float64
 
 __version__ = "0.1.0"
 

@@ -26,9 +26,9 @@ def _operator(op: Callable[..., Op], reflected: bool = False) -> Callable[["Tens
     divides = op is ops.divide
 
     def method(self: "Tensor", other: Any) -> "Tensor":
-        a = self.data
+        a = self.array
         if isinstance(other, Variable):
-            b = other.data
+            b = other.array
             plain = a.dtype is b.dtype
             right: Any = other.node or other if other.tracked else None
         else:
@@ -64,7 +64,7 @@ class Tensor(Variable):
     """An n-dimensional array that can record what is computed with it. `tinybn.tensor` makes one.
 
     Attributes:
-        data: the NumPy array.
+        data: the NumPy array. Writes to it are invisible to autograd; another array or tensor can be assigned.
         grad: the gradient that `backward` has accumulated, a Tensor, or None.
         requires_grad: whether ops on this tensor are recorded. Only floating tensors can, and only leaves can stop.
 
@@ -80,12 +80,28 @@ class Tensor(Variable):
     # --- what it is ---------------------------------------------------------------------------------------------
 
     @property
+    def data(self) -> Array:
+        return self.array
+
+    @data.setter
+    def data(self, data: "Array | Tensor") -> None:
+        if not isinstance(data, Tensor | np.ndarray):
+            raise TypeError(f"data: expected an array or a tensor, got {type(data).__name__}")
+        array = data.array if isinstance(data, Tensor) else data
+        if self.tracked:
+            check_differentiable(array.dtype)
+        mark_changed(self.array, "an assignment to data")
+        self.array = array.view(np.ndarray)  # an object of its own, by which the engine knows it
+        if self.node is not None:
+            self.node.out_id = id(self.array)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
-        return self.data.dtype
+        return self.array.dtype
 
     @property
     def ndim(self) -> int:
-        return self.data.ndim
+        return self.array.ndim
 
     @property
     def requires_grad(self) -> bool:
@@ -118,6 +134,10 @@ class Tensor(Variable):
 
     def dim(self) -> int:
         return self.data.ndim
+
+    def cpu(self) -> Self:
+        """Itself: there is no other device."""
+        return self
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie in memory in row-major order."""
@@ -181,7 +201,9 @@ class Tensor(Variable):
         return int(self.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else str(self)
+        if spec and self.numel() != 1:
+            raise TypeError(f"format: {spec!r} needs a tensor of one element; this one has shape {self.shape}")
+        return format(self.item(), spec) if spec or not self.ndim else str(self)
 
     def __bool__(self) -> bool:
         if self.data.size != 1:
@@ -228,6 +250,7 @@ class Tensor(Variable):
         if set_to_none:
             self.grad = None
         elif self.grad is not None:
+            self.grad = self.grad.detach()
             self.grad.data.fill(0)
             mark_changed(self.grad.data, "zero_grad")
 
@@ -268,12 +291,19 @@ class Tensor(Variable):
         Variable.__init__(self, data.view(), tracked)  # the engine knows leaves by their array: each has its own
         self.grad = grad
 
-    def to(self, dtype: DTypeLike) -> "Tensor":
-        """In another dtype; itself if it has that dtype already. What is not a float leaves the graph."""
-        dtype = np.dtype(dtype)
+    def to(self, dtype: "DTypeLike | Tensor") -> "Tensor":
+        """In another dtype, or that of another tensor; itself if it has it. What is not a float leaves the graph."""
+        if dtype == "cpu":
+            return self
+        if isinstance(dtype, str) and dtype.startswith("cuda"):
+            raise ValueError(f"to: {dtype!r} is a device; tinybn has the CPU only")
+        dtype = dtype.data.dtype if isinstance(dtype, Tensor) else np.dtype(dtype)
         if self.data.dtype == dtype:
             return self
-        return apply(ops.cast, self, dtype) if dtype.kind == "f" else Tensor(self.data.astype(dtype))
+        if dtype.kind == "f":
+            return apply(ops.cast, self, dtype)
+        with np.errstate(all="ignore"):  # NaN and infinity as integers
+            return Tensor(self.data.astype(dtype))
 
     def type_as(self, other: "Tensor") -> "Tensor":
         """In the dtype of another tensor."""
@@ -344,6 +374,21 @@ class Tensor(Variable):
         """Take over the values of something that broadcasts to this shape, in place."""
         self[...] = source
         return self
+
+    def __ifloordiv__(self, other: Any) -> Self:
+        return inplace.change("//=", self, operator.floordiv, other)
+
+    def __imod__(self, other: Any) -> Self:
+        return inplace.change("%=", self, operator.mod, other)
+
+    def __iand__(self, other: Any) -> Self:
+        return inplace.change("&=", self, operator.and_, other)
+
+    def __ior__(self, other: Any) -> Self:
+        return inplace.change("|=", self, operator.or_, other)
+
+    def __ixor__(self, other: Any) -> Self:
+        return inplace.change("^=", self, operator.xor, other)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         index = _plain_index(index)
@@ -467,7 +512,7 @@ def from_numpy(array: Array) -> Tensor:
     """A tensor that shares the array's memory."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}; tb.tensor takes anything")
-    return _leaf(array.view(), False)
+    return _leaf(array.view(np.ndarray), False)
 
 
 def as_tensor(data: Any, dtype: DTypeLike = None) -> Tensor:
@@ -490,9 +535,11 @@ def _leaf(array: Array, requires_grad: bool) -> Tensor:
 
 
 def _plain_index(index: Any) -> Any:
-    """An index with arrays where there are tensors."""
+    """An index with arrays where there are tensors or lists. An op keeps it; a list could change behind its back."""
     if isinstance(index, tuple):
-        return tuple(part.data if isinstance(part, Tensor) else part for part in index)
+        return tuple(_plain_index(part) for part in index)
+    if isinstance(index, list):
+        return np.array(index) if index else np.array([], int)
     return index.data if isinstance(index, Tensor) else index
 
 
@@ -535,10 +582,10 @@ def as_float(x: Tensor) -> Tensor:
 def _compared(ufunc: np.ufunc, x: Tensor, other: Any) -> Any:
     if not isinstance(other, _OPERANDS):
         return NotImplemented
-    if not isinstance(other, _NUMBERS) and as_tensor(other).dtype != x.dtype:
-        x, other = promoted(x, other, ufunc.__name__)
-    other = other.data if isinstance(other, Variable) else _number(other)
-    return Tensor(np.asarray(ufunc(x.data, other)))
+    if isinstance(other, Variable | np.ndarray):
+        x, right = promoted(x, other, ufunc.__name__)
+        return Tensor(np.asarray(ufunc(x.data, right.data)))
+    return Tensor(np.asarray(ufunc(x.data, _number(other))))
 
 
 def _number(other: Any) -> Any:

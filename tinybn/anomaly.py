@@ -1,6 +1,7 @@
 """Where NaN and infinity come from, and which line of the user's code called."""
 
 import linecache
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from tinybn.errors import AnomalyError
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parent) + os.sep
 
 Site = tuple[str, int]  # file and line
 

@@ -15,10 +15,10 @@ from tinybn._typing import Array, Backward, Op, Shape
 from tinybn.errors import GraphError, misfit
 from tinybn.hooks import Watch
 from tinybn.modes import CHECK, RECORD, SITES, set_grad_enabled, state
-from tinybn.ops import call, cast, sum_to
-from tinybn.saved import check_runnable, needed
+from tinybn.ops import call, clone, sum_to
+from tinybn.saved import check_runnable, freed, needed
 from tinybn.silence import SILENT, restore, set_state
-from tinybn.starts import check_inputs, listed, starting_gradients
+from tinybn.starts import check_gradients, check_inputs, listed, starting_gradients
 from tinybn.storage import clock, mark_changed, note_view
 
 ndarray = np.ndarray
@@ -27,26 +27,28 @@ ndarray = np.ndarray
 class Variable:
     """What the engine knows of a tensor: its array, its gradient, and the node that made it (None for a leaf)."""
 
-    __slots__ = ("__dict__", "__weakref__", "data", "grad", "node", "tracked")
+    __slots__ = ("__dict__", "__weakref__", "array", "grad", "node", "tracked")
 
-    data: Array
+    array: Array  # Tensor.data, which checks what it is set to
     grad: Any
     node: "Node | None"
-    tracked: bool  # what is computed with it is recorded; Tensor.requires_grad checks what it is set to
+    tracked: bool  # what is computed with it is recorded: Tensor.requires_grad
     watch: Watch | None = None  # hooks; few tensors have some, which then are in its __dict__
 
     inputs: ClassVar[tuple[()]] = ()  # a leaf has none: it can be walked like a node
     result: ClassVar[type["Variable"]]  # the class of what ops return: Tensor
 
-    def __init__(self, data: Array, tracked: bool = False, node: "Node | None" = None) -> None:
-        self.data = data
+    def __init__(self, array: Array, tracked: bool = False, node: "Node | None" = None) -> None:
+        if type(array) is not ndarray:
+            raise TypeError(f"Tensor: expected an array, got {type(array).__name__}; tb.tensor makes one of anything")
+        self.array = array
         self.grad = None
         self.tracked = tracked
         self.node = node
 
     @property
     def shape(self) -> Shape:
-        return self.data.shape
+        return self.array.shape
 
     def _apply(self, op: Callable[..., Op], *args: Any, **options: Any) -> Any:
         """What `ops.call` finds on a Tensor."""
@@ -95,7 +97,7 @@ def apply(op: Callable[..., Op], *args: Any, **options: Any) -> Any:
     record = False
     for arg in args:
         if isinstance(arg, Variable):
-            arrays.append(arg.data)
+            arrays.append(arg.array)
             if arg.tracked:
                 record = True
                 inputs.append(arg.node or arg)
@@ -112,7 +114,7 @@ def apply(op: Callable[..., Op], *args: Any, **options: Any) -> Any:
         restore(before)
     y = recorded(op, made, arrays, inputs, record)
     result = y[0] if type(y) is tuple else y
-    if result.data.base is not None:
+    if result.array.base is not None:
         note_view(result, args, bool(state.mode & RECORD))
     return y
 
@@ -140,7 +142,7 @@ def recorded(op: Callable[..., Op], made: Op, arrays: Sequence[Any], inputs: Any
 def _watch(mode: int, op: Callable[..., Op], arrays: Sequence[Any], y: Variable) -> None:
     """What the modes of `tinybn.detect_anomaly` ask for."""
     if mode & CHECK:
-        anomaly.check(op.__name__, y.data, arrays, anomaly.call_site())
+        anomaly.check(op.__name__, y.array, arrays, anomaly.call_site())
     if mode & SITES and y.node is not None:
         y.node.site = anomaly.call_site()
 
@@ -158,21 +160,25 @@ def backward(
     """
     outputs, inputs = listed(outputs), None if inputs is None else listed(inputs)
     holders = {x.node or x: x for x in inputs or ()}
-    made = _walk("backward", outputs, gradients, inputs, retain_graph, create_graph)
+    made, targets = _walk("backward", outputs, gradients, inputs, retain_graph, create_graph), []
     for vertex, g in made.items():
         tensor: Any = holders.get(vertex, vertex)
         if type(tensor) is Node:
             tensor = tensor.watch.tensor()  # type: ignore[union-attr, misc]  # it has retain_grad, or it had, and is gone
             if tensor is None:
                 continue
+        targets.append((tensor, g))
+    check_gradients(tensor for tensor, _ in targets)
+    for tensor, g in targets:
         if tensor.grad is None:
             tensor.grad = g
         elif create_graph or tensor.grad.tracked:  # an earlier backward's graph may hold that buffer
             with set_grad_enabled(create_graph):
                 tensor.grad = tensor.grad + g
         else:
-            np.add(tensor.grad.data, g.data, out=tensor.grad.data)
-            mark_changed(tensor.grad.data, "backward")
+            with np.errstate(all="ignore"):
+                np.add(tensor.grad.array, g.array, out=tensor.grad.array)
+            mark_changed(tensor.grad.array, "backward")
 
 
 def grad(
@@ -213,7 +219,7 @@ def grad(
     for i, x in enumerate(inputs):
         vertex = x.node or x
         if vertex not in made and materialize_grads:
-            made[vertex] = Variable.result(np.zeros_like(x.data))
+            made[vertex] = Variable.result(np.zeros_like(x.array))
         elif vertex not in made and not allow_unused:
             raise GraphError(f"grad: the outputs do not depend on input {i}; allow_unused=True returns None for it")
     return tuple(made.get(x.node or x) for x in inputs)
@@ -244,13 +250,15 @@ def _walk(
         def kept(vertex: Vertex) -> bool:
             if vertex.watch is not None and vertex.watch.tensor is not None and name == "backward":
                 return True
-            return isinstance(vertex, Variable) if wanted is None else vertex in wanted
+            return isinstance(vertex, Variable) and vertex.tracked if wanted is None else vertex in wanted
 
         while order:
             vertex = order.pop()
             dy = pending.pop(vertex, None)
             if dy is None:
                 continue
+            if isinstance(dy, np.generic):  # of a 0-d array, by NumPy's arithmetic
+                dy = np.asarray(dy)
             if vertex.watch is not None:
                 dy = vertex.watch.run_hooks(dy, Variable.result, create_graph)
             if kept(vertex):
@@ -258,7 +266,7 @@ def _walk(
             if type(vertex) is Node and vertex not in idle:
                 _flow(vertex, dy, pending, towards, kept, create_graph, check)
                 if not (create_graph if retain_graph is None else retain_graph):
-                    vertex.backward, vertex.saved, vertex.inputs = None, (), []
+                    vertex.backward, vertex.saved = None, ()
     return gradients
 
 
@@ -266,17 +274,19 @@ def _flow(
     node: Node, dy: Any, pending: dict[Vertex, Any], towards: Any, kept: Any, create_graph: bool, check: bool
 ) -> None:
     """Add the gradients of a node's inputs to what has reached them so far."""
+    if node.backward is None:
+        raise freed("backward", node)
     saved = _saved_as_tensors(node) if create_graph else node.saved
-    parts = node.backward(dy, *saved)  # type: ignore[misc]  # not None: _inputs_first saw to it
+    parts = node.backward(dy, *saved)
     for source, g in zip(node.inputs, parts, strict=False):
         if source is None or g is None or (towards is not None and source not in towards):
             continue
         if callable(g):
             g = g()
-        if check:
-            anomaly.check(f"the backward of {node.op.__name__}", g, (dy,), node.site)
         if g.shape != source.shape:
             g = sum_to(g, source.shape, node.op.__name__)
+        if check:
+            anomaly.check(f"the backward of {node.op.__name__}", g, (dy, *saved), node.site)
         if source in pending:
             pending[source] = pending[source] + g
         else:
@@ -320,7 +330,7 @@ def _saved_as_tensors(node: Node) -> tuple[Any, ...]:
             return result(saved, True, node)
         for source in node.inputs:
             if isinstance(source, Variable):
-                if source.data is saved:
+                if source.array is saved:
                     return source
             elif source is not None and source.out_id == id(saved):
                 return result(saved, True, source)
@@ -333,7 +343,7 @@ def _saved_as_tensors(node: Node) -> tuple[Any, ...]:
 def _own(g: Any, dy: Any, saved: tuple[Any, ...], parts: tuple[Any, ...]) -> Any:
     """A gradient whose buffer nobody else has: a copy, unless the op has just made it for this one input."""
     if isinstance(g, Variable):
-        return call(cast, g, g.data.dtype)
+        return call(clone, g)
     others = (dy, *saved)
     shared = getattr(g, "base", None) is not None or any(g is o for o in others) or sum(g is p for p in parts) > 1
     return g.copy() if shared else g

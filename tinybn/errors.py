@@ -45,5 +45,7 @@ def misfit(name: str, arrays: Any, error: ValueError) -> ValueError:
     """What to raise where an op's NumPy has raised: a ShapeError with the op's name and the shapes that it got."""
     if isinstance(error, ShapeError):
         return error
-    shapes = ", ".join(str(array.shape) for array in arrays if hasattr(array, "shape"))
-    return ShapeError(f"{name}: shapes {shapes}: {error}")
+    shapes = [str(array.shape) for array in arrays if hasattr(array, "shape")]
+    if "broadcast" in str(error):
+        return ShapeError(f"{name}: shapes {' and '.join(shapes)} do not broadcast")
+    return ShapeError(f"{name}: shapes {', '.join(shapes)}: {error}")

@@ -53,6 +53,6 @@ class Watch:
                 continue
             if not isinstance(answer, tensor) or answer.shape != given.shape:
                 raise ShapeError(f"hook: expected None or a tensor of shape {given.shape}, got {answer!r}")
-            answer = answer.to(given.dtype)
-            dy = answer if create_graph else np.array(answer.data)
+            answer = answer.to(given.dtype).clone()  # the hook may keep its own
+            dy = answer if create_graph else answer.data
         return dy

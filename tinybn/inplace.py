@@ -88,6 +88,8 @@ def _made_known(name: str, x: Any, y: Any, recording: bool) -> None:
         return
     _replace(x, y)
     for other in others:
+        if not np.may_share_memory(other.data, x.data):
+            continue
         here, there = _common_elements(other.data, x.data)
         if there.size:
             values = x.reshape(-1)[there]

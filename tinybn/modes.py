@@ -115,8 +115,8 @@ class set_grad_enabled(_Mode):
         self.mode, self.before = mode, state.mode
         state.mode = self.before | RECORD if mode else self.before & ~RECORD
 
-    def __enter__(self) -> None:
-        pass  # done when it was made
+    def __enter__(self) -> None:  # done already when it was made, but it may serve again
+        state.mode = state.mode | RECORD if self.mode else state.mode & ~RECORD
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         state.mode = self.before  # it was made to decorate

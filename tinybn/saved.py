@@ -42,15 +42,19 @@ def check_runnable(name: str, vertices: Iterable[Any], idle: set[Any]) -> None:
         if node in idle:
             continue
         if node.backward is None:
-            raise GraphError(
-                f"{name}: the graph behind {node!r} was freed by an earlier backward; pass retain_graph=True to that "
-                "one, or compute the output again"
-            )
+            raise freed(name, node)
         if node.inputs and node.time != now:  # a leaf has no inputs
             for value in node.saved:
                 author = changed_since(value, node.time)
                 if author is not None:
                     raise GraphError(_stale(name, node, value, author))
+
+
+def freed(name: str, node: Any) -> GraphError:
+    return GraphError(
+        f"{name}: the graph behind {node!r} was freed by an earlier backward; pass retain_graph=True to that one, or "
+        "compute the output again"
+    )
 
 
 def _stale(name: str, node: Any, value: Any, author: str) -> str:
@@ -71,7 +75,7 @@ def _role(node: Any, value: Any) -> str:
     if id(value) == node.out_id:
         return f"its output, a tensor of shape {value.shape},"
     for i, source in enumerate(node.inputs):
-        if getattr(source, "data", source) is value:
+        if getattr(source, "array", source) is value:
             return f"its argument {i}, a leaf of shape {value.shape},"
         if getattr(source, "out_id", None) == id(value):
             return f"its argument {i}, a tensor of shape {value.shape} that {source.op.__name__} made,"

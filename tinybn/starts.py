@@ -1,6 +1,6 @@
 """What `backward` and `grad` are given, checked: outputs with the gradients to start from, and inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ def listed(tensors: Any) -> list[Any]:
 
 def starting_gradients(name: str, outputs: Sequence[Any], given: Any, create_graph: bool) -> list[Any]:
     """One gradient for each output: arrays, or Tensors if they are to be differentiated."""
-    many = listed(given) if len(outputs) == 1 or isinstance(given, list | tuple) else [given] * len(outputs)
+    many = listed(given) if given is not None else [None] * len(outputs)
     if len(outputs) == 1 and not (len(many) == 1 and hasattr(many[0], "shape")):
         many = [given]  # nested lists: the gradient itself
     if len(many) != len(outputs):
@@ -55,3 +55,17 @@ def check_inputs(name: str, inputs: Sequence[Any]) -> None:
     for i, x in enumerate(inputs):
         if not x.tracked:
             raise GraphError(f"{name}: input {i} does not require grad; make it with requires_grad=True")
+
+
+def check_gradients(tensors: Iterable[Any]) -> None:
+    """Refuse a ``grad`` that nothing can be added to, before any has changed."""
+    for tensor in tensors:
+        grad = tensor.grad
+        if grad is None:
+            continue
+        if not isinstance(grad, tensor.result):
+            raise TypeError(f"backward: a grad is a {type(grad).__name__}; expected a Tensor or None")
+        if grad.shape != tensor.shape:
+            raise ShapeError(f"backward: a grad has shape {grad.shape}; its tensor has {tensor.shape}")
+        if not grad.data.flags.writeable:
+            raise GraphError("backward: a grad was expanded, or shares read-only memory; set it to a clone()")

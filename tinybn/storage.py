@@ -22,22 +22,30 @@ class _Clock:
 
 
 class _Storage:
-    """The tick and the author of the last change, and the tensors that are known to be views here, by their ids.
+    """The tick and the author of the last change, and the views that are known.
 
-    ``unseen`` has the ids of those that were made while nothing was recorded.
+    Attributes:
+        views: by their ids, the tensors and the group of each: those that views made of one another. A detached tensor
+            shares the memory, and begins a group of its own.
+        unseen: the ids of those that were made while nothing was recorded.
     """
 
-    __slots__ = ("changed_at", "changed_by", "owner", "tensors", "unseen")
+    __slots__ = ("changed_at", "changed_by", "owner", "unseen", "views")
 
     def __init__(self, owner: Array) -> None:
         key = id(owner)  # an id is free again only after the callback has run
         self.owner = weakref.ref(owner, lambda _: _storages.pop(key, None))
         self.changed_at, self.changed_by = 0, ""
-        self.tensors: dict[int, weakref.ref[Any]] = {}
+        self.views: dict[int, tuple[weakref.ref[Any], object]] = {}
         self.unseen: set[int] = set()
 
+    def note(self, tensor: Any, group: object) -> None:
+        key = id(tensor)
+        if key not in self.views:
+            self.views[key] = weakref.ref(tensor, lambda _: self.forget(key)), group
+
     def forget(self, key: int) -> None:
-        self.tensors.pop(key, None)
+        self.views.pop(key, None)
         self.unseen.discard(key)
 
 
@@ -75,17 +83,17 @@ def owner_of(array: Array) -> Array:
 
 
 def note_view(view: Any, sources: tuple[Any, ...], recording: bool) -> None:
-    """Remember a tensor that an op has just made, and those of its sources that it shares memory with."""
+    """Remember a tensor that an op has just made, and the source that it shares memory with."""
     owner = owner_of(view.data)
-    shared = [x for x in sources if hasattr(x, "data") and isinstance(x.data, np.ndarray) and owner_of(x.data) is owner]
-    if shared:
-        storage = _storage_of(owner)
-        for tensor in (view, *shared):
-            key = id(tensor)
-            if key not in storage.tensors:
-                storage.tensors[key] = weakref.ref(tensor, lambda _, key=key: storage.forget(key))  # type: ignore[misc]
-        if not recording:
-            storage.unseen.add(id(view))
+    for source in sources:
+        if hasattr(source, "array") and owner_of(source.array) is owner:
+            storage = _storage_of(owner)
+            _, group = storage.views.get(id(source), (None, object()))
+            storage.note(view, group)
+            storage.note(source, group)
+            if not recording:
+                storage.unseen.add(id(view))
+            return
 
 
 def is_unseen_view(tensor: Any) -> bool:
@@ -95,18 +103,18 @@ def is_unseen_view(tensor: Any) -> bool:
 
 
 def relatives(tensor: Any) -> Iterator[Any]:
-    """The other living tensors that are known to share memory with this one."""
-    storage = _storages.get(id(owner_of(tensor.data)))
-    if storage is not None:
-        for reference in list(storage.tensors.values()):
-            other = reference()
-            if other is not None and other is not tensor:
-                yield other
+    """The other living tensors of this one's group that share memory with it."""
+    owner = owner_of(tensor.data)
+    storage = _storages.get(id(owner))
+    if storage is None or id(tensor) not in storage.views:
+        return
+    own_group = storage.views[id(tensor)][1]
+    for reference, group in list(storage.views.values()):
+        other = reference()
+        if other is not None and other is not tensor and group is own_group and owner_of(other.data) is owner:
+            yield other
 
 
 def _storage_of(array: Array) -> _Storage:
     owner = owner_of(array)
-    storage = _storages.get(id(owner))
-    if storage is None:
-        storage = _storages[id(owner)] = _Storage(owner)
-    return storage
+    return _storages.get(id(owner)) or _storages.setdefault(id(owner), _Storage(owner))  # one for all threads

@@ -22,5 +22,8 @@ class Parameter(Tensor):
             check_differentiable(array.dtype)
         super().__init__(array, requires_grad)
 
+    def __getstate__(self) -> Any:
+        return self.data, self.tracked, None  # a copy begins without a gradient, as in PyTorch
+
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

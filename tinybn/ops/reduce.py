@@ -24,8 +24,8 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Op:
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Op:
     count = x.size // max(1, int(np.prod(kept_shape(x.shape, axis)))) or 0
     # An empty mean is NaN, as in PyTorch, and no reason for a warning.
-    total = x.sum(axis=axis, keepdims=keepdims)
-    out = total / x.dtype.type(count) if count else total * x.dtype.type(np.nan)
+    total = x.sum(axis=axis, keepdims=keepdims, dtype=np.float32 if x.dtype == np.float16 else None)
+    out = (total / total.dtype.type(count) if count else total * total.dtype.type(np.nan)).astype(x.dtype, copy=False)
     shape, kept = x.shape, kept_shape(x.shape, axis)
 
     def backward(dy: Any) -> tuple[Any, ...]:
