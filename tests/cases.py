@@ -314,6 +314,14 @@ def indexing() -> Iterator[Case]:
         yield Case(f"{name}, one value", ops.put, normal(shape, ()), put, (index,))
         yield Case(name, ops.getitem, normal(shape), getitem, (index,))
         yield Case(name, ops.scatter, normal(x[index].shape), scatter, (index, shape))
+    for source, offset in [((3, 4), 0), ((3, 4), 2), ((2, 4, 3), -1), ((2, 2), 5), ((0, 3), 0)]:
+        yield Case(
+            f"{source} by {offset}",
+            ops.diagonal,
+            normal(source),
+            lambda torch, x, offset: x.diagonal(offset, -2, -1),
+            (offset,),
+        )
     reverse = slice(None, None, -1)  # PyTorch has no negative steps
     yield Case("negative step", ops.getitem, normal(shape), lambda torch, x, index: x.flip(0), (reverse,))
     yield Case("negative step", ops.scatter, normal(shape), lambda torch, y, index, s: y.flip(0), (reverse, shape))

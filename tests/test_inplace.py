@@ -130,6 +130,15 @@ def by_integers(lib):
     return x.grad, v.grad, y
 
 
+def of_a_diagonal(lib):
+    x = make(lib, [[1.0, 2.0], [3.0, 4.0]])
+    y = x * 1
+    y.diagonal().fill_(0)
+    y.T.diagonal(1).mul_(5)
+    (y * y).sum().backward()
+    return x.grad, y
+
+
 def broadcast_values(lib):
     x, v = make(lib, [[1.0, 2.0], [3.0, 4.0]]), make(lib, [5.0])
     y = x * 1
@@ -225,6 +234,7 @@ PROGRAMS = [
     item_assignment,
     by_a_mask,
     by_integers,
+    of_a_diagonal,
     broadcast_values,
     named_methods,
     fill_zero_copy,

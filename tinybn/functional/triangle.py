@@ -56,7 +56,7 @@ def _triangle(name: str, input: Any, diagonal: int, lower: bool) -> Tensor:
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of two axes, as the last axis behind the other ones.
+    """The diagonal of two axes, as the last axis behind the other ones: a view.
 
     Args:
         offset: so many columns to the right (below 0: rows down) of the main diagonal.
@@ -72,10 +72,7 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
     if axes[0] == axes[1]:
         raise ValueError(f"diagonal: expected two different axes, got {dim1} and {dim2} of shape {x.shape}")
     matrices = permute(x, *(i for i in range(x.ndim) if i not in axes), *axes)
-    rows, columns = matrices.shape[-2:]
-    first_row, first_column = max(0, -right), max(0, right)
-    steps = np.arange(max(0, min(rows - first_row, columns - first_column)))
-    return matrices[(..., first_row + steps, first_column + steps)]
+    return apply(ops.diagonal, matrices, right)
 
 
 def diag(input: Any, diagonal: int = 0) -> Tensor:

@@ -31,7 +31,7 @@ from tinybn.ops.elementwise import (
     tanh,
     where,
 )
-from tinybn.ops.index import getitem, put, scatter
+from tinybn.ops.index import diagonal, getitem, put, scatter
 from tinybn.ops.linalg import linear, matmul
 from tinybn.ops.loss import log_softmax, softmax, softmax_cross_entropy
 from tinybn.ops.normalization import batch_norm, normalize
@@ -56,6 +56,7 @@ __all__ = [
     "conv2d_weight_grad",
     "cos",
     "cumsum",
+    "diagonal",
     "divide",
     "erf",
     "exp",

@@ -39,6 +39,19 @@ def scatter(y: Array, index: Any, shape: Shape) -> Op:
     return out, backward, (index,)
 
 
+def diagonal(x: Array, offset: int) -> Op:
+    """The diagonal of the last two axes, so many columns to the right of the main one: a view."""
+    out = np.diagonal(x, offset, -2, -1)
+    out.flags.writeable = x.flags.writeable  # NumPy's is read-only
+    shape, length = x.shape, out.shape[-1]
+
+    def backward(dy: Any) -> tuple[Any, ...]:
+        steps = np.arange(length)
+        return (call(scatter, dy, (..., max(0, -offset) + steps, max(0, offset) + steps), shape),)
+
+    return out, backward, ()
+
+
 def put(x: Array, value: Array, index: Any, out: Array | None = None) -> Op:
     """x with x[index] = value; ``out=x`` makes the change in place. Where an index repeats, one of its values stays."""
     out = x.copy(order="K") if out is None else out
