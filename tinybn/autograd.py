@@ -39,7 +39,7 @@ class Variable:
     result: ClassVar[type["Variable"]]  # the class of what ops return: Tensor
 
     def __init__(self, array: Array, tracked: bool = False, node: "Node | None" = None) -> None:
-        if type(array) is not ndarray:
+        if node is None and type(array) is not ndarray:
             raise TypeError(f"Tensor: expected an array, got {type(array).__name__}; tb.tensor makes one of anything")
         self.array = array
         self.grad = None
@@ -247,11 +247,10 @@ def _walk(
         check_runnable(name, order, idle if wanted is None or wanted.issubset(order) else set())
         gradients: dict[Any, Variable] = {}
 
-        def kept(vertex: Vertex) -> bool:
-            if vertex.watch is not None and vertex.watch.tensor is not None and name == "backward":
-                return True
-            return isinstance(vertex, Variable) and vertex.tracked if wanted is None else vertex in wanted
-
+        kept = {v for v in order if isinstance(v, Variable) and v.tracked} if wanted is None else {*wanted}
+        if name == "backward":
+            kept |= {v for v in order if v.watch is not None and v.watch.tensor is not None}
+        retain = create_graph if retain_graph is None else retain_graph
         while order:
             vertex = order.pop()
             dy = pending.pop(vertex, None)
@@ -261,11 +260,11 @@ def _walk(
                 dy = np.asarray(dy)
             if vertex.watch is not None:
                 dy = vertex.watch.run_hooks(dy, Variable.result, create_graph)
-            if kept(vertex):
+            if vertex in kept:
                 gradients[vertex] = dy if isinstance(dy, Variable) else Variable.result(np.asarray(dy))
             if type(vertex) is Node and vertex not in idle:
                 _flow(vertex, dy, pending, towards, kept, create_graph, check)
-                if not (create_graph if retain_graph is None else retain_graph):
+                if not retain:
                     vertex.backward, vertex.saved = None, ()
     return gradients
 
@@ -290,24 +289,24 @@ def _flow(
         if source in pending:
             pending[source] = pending[source] + g
         else:
-            pending[source] = _own(g, dy, saved, parts) if kept(source) else g
+            pending[source] = _own(g, dy, saved, parts) if source in kept else g
 
 
 def _inputs_first(starts: Iterable[Vertex]) -> list[Vertex]:
     """Every vertex behind `starts`, each after its inputs. Iterative: depth is no matter."""
     order: list[Vertex] = []
     seen: set[Vertex] = set()
-    stack: list[tuple[Vertex, bool]] = [(vertex, False) for vertex in starts]
+    stack: list[Any] = [*starts]
     while stack:
-        vertex, inputs_done = stack.pop()
-        if inputs_done:
-            order.append(vertex)
+        vertex = stack.pop()
+        if vertex is None:  # the inputs of the vertex below it are done
+            order.append(stack.pop())
         elif vertex not in seen:
             seen.add(vertex)
-            stack.append((vertex, True))
+            stack += (vertex, None)
             for source in vertex.inputs:
                 if source is not None and source not in seen:
-                    stack.append((source, False))
+                    stack.append(source)
     return order
 
 

@@ -1,6 +1,7 @@
 """What ops save for their backwards: left out where no gradient will ask for it, and found changed where it was."""
 
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,13 @@ def needs(*positions: tuple[int, ...]) -> Callable[[Any], Any]:
     ``@needs((1,), (0,))`` over multiply: dx = dy·y and dy = dy·x. Where x alone requires grad, x is then not saved.
     """
 
+    count = 1 + max(p for kept in positions for p in kept)
+    # For each set of kept positions, as bits, what picks them from (None, *saved), and None for the others.
+    pickers = [itemgetter(*(i + 1 if bits >> i & 1 else 0 for i in range(count))) for bits in range(1 << count)]
+
     def mark(op: Any) -> Any:
-        op.needs = [sum(1 << p for p in kept) for kept in positions]  # as bits
+        if count > 1:
+            op.needs = [sum(1 << p for p in kept) for kept in positions], pickers
         return op
 
     return mark
@@ -29,10 +35,10 @@ def needed(op: Any, inputs: Iterable[Any], saved: tuple[Any, ...]) -> tuple[Any,
     if needs is None:
         return saved
     kept = 0
-    for vertex, bits in zip(inputs, needs, strict=False):
+    for vertex, bits in zip(inputs, needs[0], strict=False):
         if vertex is not None:
             kept |= bits
-    return tuple([value if kept >> i & 1 else None for i, value in enumerate(saved)])
+    return needs[1][kept]((None, *saved))
 
 
 def check_runnable(name: str, vertices: Iterable[Any], idle: set[Any]) -> None:
