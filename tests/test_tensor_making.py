@@ -232,3 +232,11 @@ def test_casts():
 def test_mean_refuses_integers():
     with pytest.raises(DTypeError, match=r"expected a floating tensor, got int64; use \.float\(\)"):
         tb.tensor([1, 2]).mean()
+
+
+def test_numbers_that_do_not_fit_wrap_around_as_in_pytorch():
+    torch = load_torch()
+    x, theirs = tb.tensor([1, 200], dtype=np.uint8), torch.tensor([1, 200], dtype=torch.uint8)
+    for number in (-1, 300, 2):
+        for y, z in ((x + number, theirs + number), (x * number, theirs * number), (number - x, number - theirs)):
+            assert y.dtype == np.uint8 and y.tolist() == z.tolist()

@@ -60,6 +60,15 @@ def _cast_and_apply(op: Callable[..., Op], x: "Tensor", y: Any, reflected: bool)
     return apply(op, y, x) if reflected else apply(op, x, y)
 
 
+def _changing(symbol: str, function: Callable[[Any, Any], Any]) -> Callable[["Tensor", Any], Any]:
+    """A method that changes a tensor in place, ``x += y``."""
+
+    def method(self: "Tensor", other: Any) -> Any:
+        return inplace.change(symbol, self, function, other)
+
+    return method
+
+
 class Tensor(Variable):
     """An n-dimensional array that can record what is computed with it. `tinybn.tensor` makes one.
 
@@ -346,20 +355,16 @@ class Tensor(Variable):
 
     # --- in place: x += y changes the memory of x, and whoever shares it sees that --------------------------------
 
-    def __iadd__(self, other: Any) -> Self:
-        return inplace.change("+=", self, operator.add, other)
-
-    def __isub__(self, other: Any) -> Self:
-        return inplace.change("-=", self, operator.sub, other)
-
-    def __imul__(self, other: Any) -> Self:
-        return inplace.change("*=", self, operator.mul, other)
-
-    def __itruediv__(self, other: Any) -> Self:
-        return inplace.change("/=", self, operator.truediv, other)
-
-    def __ipow__(self, other: Any) -> Self:
-        return inplace.change("**=", self, operator.pow, other)
+    __iadd__ = _changing("+=", operator.add)
+    __isub__ = _changing("-=", operator.sub)
+    __imul__ = _changing("*=", operator.mul)
+    __itruediv__ = _changing("/=", operator.truediv)
+    __ifloordiv__ = _changing("//=", operator.floordiv)
+    __imod__ = _changing("%=", operator.mod)
+    __ipow__ = _changing("**=", operator.pow)
+    __iand__ = _changing("&=", operator.and_)
+    __ior__ = _changing("|=", operator.or_)
+    __ixor__ = _changing("^=", operator.xor)
 
     def fill_(self, value: Any) -> Self:
         """Set every element to a number, in place."""
@@ -374,21 +379,6 @@ class Tensor(Variable):
         """Take over the values of something that broadcasts to this shape, in place."""
         self[...] = source
         return self
-
-    def __ifloordiv__(self, other: Any) -> Self:
-        return inplace.change("//=", self, operator.floordiv, other)
-
-    def __imod__(self, other: Any) -> Self:
-        return inplace.change("%=", self, operator.mod, other)
-
-    def __iand__(self, other: Any) -> Self:
-        return inplace.change("&=", self, operator.and_, other)
-
-    def __ior__(self, other: Any) -> Self:
-        return inplace.change("|=", self, operator.or_, other)
-
-    def __ixor__(self, other: Any) -> Self:
-        return inplace.change("^=", self, operator.xor, other)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         index = _plain_index(index)
@@ -556,6 +546,8 @@ def promoted(x: Tensor, y: Any, name: str) -> tuple[Tensor, Any]:
     """
     if isinstance(y, _NUMBERS):
         scalar = _number(y)
+        if x.dtype.kind in "iu" and type(scalar) is int:
+            scalar = np.array(scalar).astype(x.dtype)[()]  # one that does not fit wraps around, as in PyTorch
         return (as_float(x) if isinstance(scalar, float) else x), scalar
     y = as_tensor(y)
     dtype = common_dtype(x, y, name)
