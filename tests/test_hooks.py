@@ -191,6 +191,75 @@ def test_backward_hook_of_a_first_layer_equals_pytorch():
     assert first_layer(tb) == first_layer(load_torch()) == [((None,), 1)]
 
 
+def several_walks(lib):
+    """Each walk calls the hooks and uses what they return; a second derivative does not come through the output."""
+    square, seen = lib.nn.Identity(), []
+    square.forward = lambda x: x * x
+    square.register_full_backward_hook(lambda module, gi, go: seen.append((gi[0].tolist(), go[0].tolist())))
+    square.register_full_backward_hook(lambda module, gi, go: (gi[0] * 10,))
+    grad = lib.grad if lib is tb else lib.autograd.grad
+    x = lib.tensor(3.0, requires_grad=True)
+    y = square(x)
+    grads = [grad(y * factor, x, retain_graph=True)[0].tolist() for factor in (1.0, 5.0, 1.0)]
+    (dx,) = grad(y, x, create_graph=True)
+    return grads, dx.tolist(), grad(dx, x)[0].tolist(), seen
+
+
+def test_module_hooks_in_several_walks_equal_pytorch():
+    assert several_walks(tb) == several_walks(load_torch())
+
+
+def test_backward_hooks_under_no_grad_are_not_called():
+    layer = tb.nn.Linear(2, 1)
+    layer.register_full_backward_hook(lambda module, grad_input, grad_output: pytest.fail("there is no backward"))
+    with tb.no_grad():
+        assert not layer(tb.ones(1, 2, requires_grad=True)).requires_grad
+    assert layer.eval()(tb.ones(1, 2)).requires_grad
+
+
+def test_the_gradients_that_a_hook_gets_are_of_one_walk():
+    product, seen = tb.nn.Identity(), []
+    product.forward = lambda x, y: x * y
+    product.register_full_backward_hook(lambda module, grad_input, grad_output: seen.append([*grad_input]))
+    x, y = leaf(2.0), leaf(3.0)
+    z = product(x, y)
+    for inputs, factor, calls in ((x, 7.0, 0), (y, 7.0, 0), ([x, y], 1.0, 1)):
+        tb.grad(z * factor, inputs, retain_graph=True)
+        assert len(seen) == calls
+    assert [g.item() for g in seen[0]] == [3, 2]
+
+
+def test_a_module_that_does_not_use_an_input_calls_no_backward_hook():
+    first = tb.nn.Identity()
+    first.forward = lambda x, y: x * 2
+    first.register_full_backward_hook(lambda module, grad_input, grad_output: pytest.fail("y has no gradient"))
+    x = leaf(1.0)
+    first(x, leaf(1.0)).backward()
+    assert x.grad.item() == 2
+
+
+def test_backward_hooks_keep_no_gradients():
+    """Steps that record their backwards leave nothing behind, without the garbage collector."""
+    model, first, x = tb.nn.Tanh(), tb.nn.Linear(2, 2), tb.ones(1, 2, requires_grad=True)
+    for module in (model, first):
+        module.register_full_backward_hook(lambda module, grad_input, grad_output: None)
+
+    def step():
+        tb.grad(model(x * x).sum(), x, create_graph=True)
+        tb.grad((first(tb.ones(1, 2)) ** 2).sum(), first.weight, create_graph=True)
+
+    gc.collect()
+    gc.disable()
+    try:
+        counts = []
+        for _ in range(10):
+            step()
+            counts.append(len(gc.get_objects()))
+        assert counts[4] == counts[9]
+    finally:
+        gc.enable()
+
+
 def test_module_handles_and_order():
     layer, calls = tb.nn.ReLU(), []
     handles = [layer.register_forward_hook(lambda module, args, output, i=i: calls.append(i)) for i in range(3)]

@@ -8,7 +8,7 @@ from oracle import load_torch
 
 import tinybn as tb
 from tinybn import nn, optim
-from tinybn.errors import ShapeError
+from tinybn.errors import GraphError, ShapeError
 from tinybn.optim import lr_scheduler
 
 # Of the largest value, after twenty steps.
@@ -197,6 +197,23 @@ def test_an_optimizer_follows_a_module_that_is_cast():
     layer(np.ones((1, 2))).sum().backward()
     optimizer.step()
     np.testing.assert_allclose(layer.weight.data, before - 0.1, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "make_last",
+    [lambda: tb.ones(1).expand(3), lambda: np.frombuffer(bytes(12), np.float32)],
+    ids=["expanded", "read-only"],
+)
+def test_a_parameter_that_cannot_be_written_stops_the_step_before_it_begins(make_last):
+    first, last = nn.Parameter(tb.ones(2)), nn.Parameter(make_last())
+    optimizer = optim.Adam([{"params": [first]}, {"params": [last]}])
+    for _ in range(2):
+        (first.sum() + last.sum()).backward()
+        with pytest.raises(GraphError, match=r"parameter 1, of shape \(3,\), was expanded.* make it of a clone\(\)"):
+            optimizer.step()
+        assert first.tolist() == [1, 1] and not optimizer.state
+    last.grad = None
+    optimizer.step()  # it would not move
 
 
 # --- resume -----------------------------------------------------------------------------------------------------------
@@ -457,12 +474,3 @@ def test_step_runs_a_closure():
     with tb.no_grad():
         assert optimizer.step(closure).item() == 1
     assert w.item() == 0
-
-
-def test_a_group_added_under_a_schedule_starts_from_its_own_rate():
-    optimizer = tb.optim.SGD([tb.nn.Parameter(tb.ones(1))], lr=1.0)
-    schedule = tb.optim.lr_scheduler.StepLR(optimizer, step_size=1)
-    schedule.step()
-    optimizer.add_param_group({"params": tb.nn.Parameter(tb.ones(1)), "lr": 8.0})
-    schedule.step()
-    np.testing.assert_allclose(schedule.get_last_lr(), [0.01, 0.08])

@@ -45,7 +45,7 @@ def gradcheck(
         DTypeError, ValueError: an input that requires grad is not float64, or none requires grad.
 
     The elements of an output are weighed with random numbers and summed, so that one backward serves them all; only
-    after a failure are they looked at one by one. Gradients are computed under ``no_grad`` as well.
+    after a failure are they looked at one by one. A ``no_grad`` around the call changes nothing.
 
     >>> import tinybn as tb
     >>> x = tb.tensor([0.5, 2.0], dtype="float64", requires_grad=True)
@@ -137,9 +137,7 @@ def _suppressed(raise_exception: bool) -> suppress:
 def _varied(arguments: Sequence[Any]) -> list[tuple[int, Tensor]]:
     """The tensors that require grad, each once, with their positions."""
     return [
-        (i, x)
-        for i, x in enumerate(arguments)
-        if _is_varied(x) and not any(x is before for before in arguments[:i])
+        (i, x) for i, x in enumerate(arguments) if _is_varied(x) and not any(x is before for before in arguments[:i])
     ]
 
 
@@ -239,7 +237,7 @@ class _Check:
             one[place] = 1
             derivative[place] = _gradients(y, [x], one)[0][index]
         error = np.abs(derivative - slope)
-        worst = np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error)), y.shape)
+        worst = np.unravel_index(np.argmax(error), y.shape)  # the first NaN, if there is one
         raise GradcheckError(
             f"{self.name}: {self.what}: the derivative of output {k}{_at(worst)} for {self.element(i, index)} is "
             f"{derivative[worst]:.10} by backward and {slope[worst]:.10} by central differences"
@@ -264,7 +262,7 @@ def _named(func: Function, outputs: Sequence[Tensor] = ()) -> str:
     return f"{name} ({', '.join(ops[:8])}{', …' if len(ops) > 8 else ''})"
 
 
-def _ops(outputs: Sequence[Tensor]) -> Iterator[str]:
+def _ops(outputs: Sequence[Any]) -> Iterator[str]:
     """The names of the ops behind the outputs."""
     stack, seen = [y.node for y in outputs], set()
     while stack:

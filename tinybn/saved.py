@@ -38,7 +38,8 @@ def needed(op: Any, inputs: Iterable[Any], saved: tuple[Any, ...]) -> tuple[Any,
     for vertex, bits in zip(inputs, needs[0], strict=False):
         if vertex is not None:
             kept |= bits
-    return needs[1][kept]((None, *saved))
+    picked = needs[1][kept]((None, *saved))
+    return picked + saved[len(picked) :] if len(saved) > len(picked) else picked  # what no gradient names is kept
 
 
 def check_runnable(name: str, vertices: Iterable[Any], idle: set[Any]) -> None:

@@ -80,7 +80,10 @@ class Module:
         """Call ``hook(module, grad_input, grad_output)`` once the gradients of all inputs have been computed.
 
         Both are tuples, with None for what requires no grad. If the module has a single input, a gradient that the
-        hook returns takes the place of its own.
+        hook returns takes the place of its own. The module returns a tensor or a tuple of them.
+
+        An input that the output does not depend on never gets a gradient, and the hook is not called then; PyTorch
+        passes zeros. Nor is it called where a gradient comes past the outputs, as in second derivatives.
         """
         return Handle(self._own_hooks().backward, hook)
 
@@ -88,6 +91,14 @@ class Module:
         if self._hooks is None:
             self._hooks = ModuleHooks()
         return self._hooks
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(vars(self).get(name), Parameter) and not isinstance(value, Parameter | None):
+            raise TypeError(
+                f"{type(self).__name__}: {name} is a Parameter and cannot become a {type(value).__name__}, which would "
+                "not be trained; assign a Parameter, or copy values into it under no_grad()"
+            )
+        super().__setattr__(name, value)
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -98,7 +109,12 @@ class Module:
         setattr(self, name, value)
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
-        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+        """Each child once, under the first of its names."""
+        seen: set[int] = set()
+        for name, child in self._parts():
+            if id(child) not in seen:
+                seen.add(id(child))
+                yield name, child
 
     def children(self) -> Iterator["Module"]:
         return (child for _, child in self.named_children())
@@ -135,9 +151,13 @@ class Module:
         function(self)
         return self
 
+    def _parts(self) -> Iterator[tuple[str, "Module"]]:
+        """The children under every name that they have."""
+        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+
     def _walk(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         yield prefix, self
-        for name, child in self.named_children():
+        for name, child in self._parts():
             yield from child._walk(f"{prefix}.{name}" if prefix else name)
 
     def _named_once(self) -> Iterator[tuple[str, Tensor]]:
@@ -179,11 +199,16 @@ class Module:
             parameter.zero_grad(set_to_none)
 
     def to(self, dtype: DTypeLike) -> Self:
-        """Cast every floating parameter and buffer, in place."""
+        """Cast every floating parameter and buffer, in place. What has the dtype already keeps its array."""
+        dtype = np.dtype(dtype)
+        if dtype.kind != "f":
+            raise DTypeError(f"{type(self).__name__}.to: expected a floating dtype, got {dtype}")
         for _, value in self._named_state():
-            if value.data.dtype.kind == "f":
-                value.data = value.data.astype(dtype)
+            array = value.data
+            if array.dtype.kind == "f" and array.dtype != dtype:
+                value.data = array.astype(dtype)
                 value.grad = None if value.grad is None else value.grad.to(dtype)
+                mark_changed(array, "Module.to")  # graphs that have saved it are of another value
         return self
 
     def float(self) -> Self:
@@ -245,7 +270,7 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        children = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
+        children = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self._parts()]
         if not children:
             return f"{type(self).__name__}({self.extra_repr()})"
         return "\n".join([f"{type(self).__name__}(", *children, ")"])

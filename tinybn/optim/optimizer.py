@@ -7,7 +7,7 @@ import numpy as np
 
 from tinybn._tensor import Tensor
 from tinybn._typing import Array
-from tinybn.errors import ShapeError
+from tinybn.errors import GraphError, ShapeError
 from tinybn.modes import enable_grad
 from tinybn.storage import mark_changed
 
@@ -73,15 +73,16 @@ class Optimizer:
             closure: computes the loss and its gradients first; what it returns is returned.
 
         Raises:
-            TypeError, ShapeError: a ``grad`` that is no Tensor of its parameter's shape. Nothing has moved then.
+            TypeError, ShapeError: a ``grad`` that is no Tensor of its parameter's shape.
+            GraphError: a parameter that has a ``grad`` and was expanded, or is read-only. Nothing has moved then.
         """
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                self._check_gradient(p)
+        for position, p in enumerate(p for group in self.param_groups for p in group["params"]):
+            if p.grad is not None:
+                self._check_can_move(p, position)
         position = 0
         with np.errstate(all="ignore"):  # infinity is a value, as it is in the ops
             for group in self.param_groups:
@@ -136,13 +137,16 @@ class Optimizer:
         for own, group in zip(self.param_groups, groups, strict=True):
             own.update({name: value for name, value in group.items() if name != "params"})
 
-    def _check_gradient(self, p: Tensor) -> None:
-        if p.grad is None:
-            return
+    def _check_can_move(self, p: Tensor, position: int) -> None:
         if not isinstance(p.grad, Tensor):
             raise TypeError(f"{type(self).__name__}: a grad is a {type(p.grad).__name__}; expected a Tensor")
         if p.grad.shape != p.shape:
             raise ShapeError(f"{type(self).__name__}: a grad has shape {p.grad.shape}; its parameter has {p.shape}")
+        if not p.data.flags.writeable:
+            raise GraphError(
+                f"{type(self).__name__}: parameter {position}, of shape {p.shape}, was expanded, or shares read-only "
+                "memory; make it of a clone()"
+            )
 
     def _check_names(self, group: dict[str, Any]) -> None:
         expected = {*self.defaults, "params"}
