@@ -638,3 +638,13 @@ def test_tensor_itself_takes_arrays_only():
     for wrong in (3, [1.0, 2.0], tb.ones(2)):
         with pytest.raises(TypeError, match=r"Tensor: expected an array, got .* tb\.tensor"):
             tb.Tensor(wrong)
+
+
+def test_what_no_gradient_names_is_kept():
+    @tb.needs((1,), (0,))
+    def product(x: Any, y: Any, index: Any) -> Any:
+        return x * y, lambda dy, x, y, index: (lambda: dy * y, lambda: dy * x), (x, y, index)
+
+    x = leaf(2.0)
+    assert apply(product, x, 3.0, "kept").node.saved == (None, 3.0, "kept")
+    assert apply(product, 3.0, x, "kept").node.saved == (3.0, None, "kept")
