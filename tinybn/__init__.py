@@ -25,7 +25,9 @@ from tinybn.functional.extremes import *
 from tinybn.functional.index import *
 from tinybn.functional.joining import *
 from tinybn.functional.linalg import *
+from tinybn.functional.products import *
 from tinybn.functional.reduction import *
+from tinybn.functional.sets import *
 from tinybn.functional.shape import *
 from tinybn.functional.sorting import *
 from tinybn.functional.triangle import *

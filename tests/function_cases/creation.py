@@ -194,4 +194,14 @@ REFUSED = [
     Refused("bernoulli", "p above 1", given(np.array([0.5]), 1.5)),
 ]
 
-ROWS = [*DETERMINISTIC, *DRAWN, *NEW, *REFUSED]
+BY_NAME = [
+    *(row for f in ("zeros", "ones") for row in rows(f, ((), {"size": (2, 3)}), ((), {"size": ()}))),
+    *(row for f in ("empty", "rand", "randn") for row in rows(f, ((), {"size": (2, 3)}), kind=Drawn)),
+    *(
+        row
+        for f in ("zeros", "ones", "empty", "rand", "randn")
+        for row in rows(f, ((), {"size": 3}), ((2,), {"size": (2,)}), kind=Refused)
+    ),
+]
+
+ROWS = [*DETERMINISTIC, *DRAWN, *BY_NAME, *NEW, *REFUSED]

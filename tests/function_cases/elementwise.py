@@ -152,7 +152,69 @@ def clamps() -> Iterator[Row]:
     yield Refused("clamp", "shapes", normal((3,), (2,)))
 
 
+WAVES = [
+    *(
+        Row(f, name, made)
+        for f in ("sinh", "cosh")
+        for name, made in [
+            ("a matrix", normal((2, 3))),
+            ("a scalar", normal(())),
+            ("nothing", normal((0,))),
+            ("integers", values([[-2, 0, 3]])),
+            ("bools", values([True, False])),
+        ]
+    ),
+    *(
+        Row(f, name, values([x, -x]), smooth=False)
+        for f in ("sinh", "cosh")
+        for name, x in [
+            ("near 0", 1e-6),
+            ("at 0", 0.0),
+            ("large numbers", 88.0),
+            ("20", 20.0),
+        ]
+    ),
+    Row("logit", "a matrix", lambda rng: (rng.uniform(0.05, 0.95, (2, 3)),)),
+    Row("logit", "a scalar", values(np.array(0.25))),
+    Row("logit", "limited", values([-1.0, 0.05, 0.3, 0.8, 1.5]), {"eps": 0.1}),
+    Row("logit", "at the limits", values([0.25, 0.75]), {"eps": 0.25}, smooth=False),
+    Row("logit", "at and beyond the ends", values([0.0, 1.0, -0.5, 1.5, NAN]), smooth=False),
+    Row("logit", "integers", values([0, 1, 2])),
+    Row("logit", "bools", values([True, False])),
+    Row("logaddexp", "two matrices", normal((2, 3), (2, 3))),
+    Row("logaddexp", "broadcast", normal((2, 3), (3,))),
+    Row("logaddexp", "a scalar", normal((), (2,))),
+    Row("logaddexp", "nothing", normal((0,), (1,))),
+    Row("logaddexp", "large numbers", values([1000.0, -1000.0], [999.0, -1001.0])),
+    Row("logaddexp", "infinities", values([INF, -INF, -INF, NAN], [1.0, 1.0, -INF, 1.0]), smooth=False),
+    Row("logaddexp", "with integers", followed_by(normal((2,)), np.array([1, 2]))),
+    Refused("logaddexp", "integers", values([1], [2])),
+    Refused("logaddexp", "shapes", normal((2,), (3,))),
+    *(
+        Row(f, name, made, smooth=smooth)
+        for f in ("clamp_min", "clamp_max")
+        for name, made, smooth in [
+            ("a number", values([-1.0, 0.2, 0.7], 0.5), True),
+            ("a tensor", values([-1.0, 0.2, 0.7], [0.5, 0.1, 0.9]), True),
+            ("broadcast", values([[-1.0, 0.2, 0.7]], [[0.5], [-2.0]]), True),
+            ("at the limit", values([0.5, 1.0], 0.5), False),
+            ("at a tensor", values([0.5, 1.0], [0.5, 0.5]), False),
+            ("NaN", values([NAN, 1.0, 2.0], [1.0, NAN, 0.0]), False),
+            ("up to NaN", values([1.0, 2.0], NAN), False),
+            ("integers", values([1, 5], 3), True),
+            ("integers and a fraction", values([1, 5], 2.5), True),
+            ("bools and a number", values([True, False], 1), True),
+            ("nothing", normal((0,), 1.0), True),
+            ("a scalar", values(np.array(0.3), 0.5), True),
+        ]
+    ),
+    *(Refused(f, "bools", values([True], True)) for f in ("clamp_min", "clamp_max")),
+    *(Refused(f, "no limit", normal((2,), None)) for f in ("clamp_min", "clamp_max")),
+    *(Refused(f, "shapes", normal((2,), (3,))) for f in ("clamp_min", "clamp_max")),
+]
+
 ROWS = [
+    *WAVES,
     *unary(),
     *binary(),
     Row("add", "alpha", normal((2, 3), (3,)), {"alpha": 0.5}),

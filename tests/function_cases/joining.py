@@ -109,4 +109,9 @@ CUTS = [
     Refused("select", "a scalar", followed_by(SCALAR, 0, 0)),
 ]
 
-ROWS = [*JOINS, *CUTS]
+NAMED = [
+    *(Row(f, "NumPy's name", normal([(2, 3), (2, 3)]), {"axis": 1}, method=False) for f in ("cat", "concat", "stack")),
+    *(Refused(f, "both names", normal([(2, 3), (2, 3)]), {"axis": 1, "dim": 1}) for f in ("cat", "stack")),
+]
+
+ROWS = [*NAMED, *JOINS, *CUTS]

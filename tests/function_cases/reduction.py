@@ -54,7 +54,73 @@ AXES: list[tuple[str, dict[str, Any]]] = [
 ]
 VARIANCES = ["var", "std", "var_mean", "std_mean"]
 
+# --- over NaN, products so far, differences ---------------------------------------------------------------------
+
+HOLES = values([[1.0, NAN, 3.0], [NAN, 2.0, NAN]])
+ZEROS = values([[2.0, 0.0, 3.0, 0.5, -1.0], [1.0, 0.0, 0.0, 2.0, 4.0]])
+
+
+SEQUENCES = [
+    *(Row(f, name, positive((2, 3, 4)), options) for f in ("nansum", "nanmean") for name, options in AXES),
+    *(
+        Row(f, f"of holes, {name}", HOLES, o, smooth=False)
+        for f in ("nansum", "nanmean")
+        for name, o in [
+            ("all", {}),
+            ("rows", {"dim": 1}),
+            ("columns, kept", {"dim": 0, "keepdim": True}),
+            ("NumPy's names", {"axis": 1, "keepdims": True}),
+            ("in float64", {"dtype": np.float64}),
+        ]
+    ),
+    *(Row(f, "of a scalar", normal(())) for f in ("nansum", "nanmean")),
+    *(Row(f, "of nothing", normal((0, 2)), {"dim": 0}, smooth=False) for f in ("nansum", "nanmean")),
+    *(
+        Row("nansum", f"of {kind}", made, {"dim": 1})
+        for kind, made in [("integers", small_integers), ("bools", bools), ("bytes", bytes_)]
+    ),
+    Row("nansum", "of integers into floats", small_integers, {"dtype": np.float32}),
+    Refused("nansum", "no such axis", normal((2, 3)), {"dim": 2}),
+    *(Refused("nanmean", name, made) for name, made in [("of integers", small_integers), ("of bools", bools)]),
+    *(Row("cumprod", f"axis {dim}", positive((2, 3, 5)), {"dim": dim}) for dim in (0, 1, -1)),
+    Row("cumprod", "of zeros", ZEROS, {"dim": 1}),
+    *(Row("cumprod", f"shape {shape}", positive(shape), {"dim": 0}) for shape in [(), (0,), (1,), (7,), (8,), (3, 0)]),
+    *(
+        Row("cumprod", f"of {kind}", made, {"dim": 1})
+        for kind, made in [("integers", small_integers), ("bools", bools), ("bytes", bytes_)]
+    ),
+    Row("cumprod", "in float64", small_integers, {"dim": 1, "dtype": np.float64}),
+    Row("cumprod", "NumPy's name", positive((2, 3)), {"axis": 1}),
+    Refused("cumprod", "no such axis", positive((2, 3)), {"dim": 2}),
+    Refused("cumprod", "without dim", positive((2, 3)), {"dim": None}),
+    *(Row("diff", f"{n} times", normal((2, 4)), {"n": n}) for n in (0, 1, 2, 4, 7)),
+    *(Row("diff", f"axis {dim}", normal((2, 3, 4)), {"dim": dim}) for dim in (0, 1, -3)),
+    Row("diff", "NumPy's name", normal((3, 2)), {"axis": 0}),
+    Row("diff", "of nothing", normal((2, 0))),
+    Row("diff", "of one", normal((1,))),
+    *(
+        Row("diff", f"of {kind}", made)
+        for kind, made in [("integers", small_integers), ("bools", bools), ("bytes", bytes_)]
+    ),
+    Row("diff", "twice of bools", bools, {"n": 2}),
+    Row("diff", "with more on both sides", normal((2, 3), 1, -1, (2, 1), (2, 2))),
+    Row("diff", "not at all, with more in front", normal((2, 3), 0, -1, (2, 1))),
+    Row("diff", "with integers in front", followed_by(normal((2, 3), 1, -1), np.array([[1], [2]]))),
+    *(
+        Refused("diff", name, made, options)
+        for name, made, options in [
+            ("of a scalar", normal(()), {}),
+            ("fewer than no times", normal((3,)), {"n": -1}),
+            ("no such axis", normal((2, 3)), {"dim": 2}),
+            ("with fewer axes in front", normal((2, 3), 1, -1, (3,)), {}),
+            ("with a scalar behind", normal((2, 3), 1, -1, None, ()), {}),
+            ("with other rows in front", normal((2, 3), 1, -1, (3, 1)), {}),
+        ]
+    ),
+]
+
 ROWS = [
+    *SEQUENCES,
     *(Row(f, name, positive((2, 3, 4)), options) for f in ("sum", "mean", "amax", "amin") for name, options in AXES),
     # PyTorch's variances over no axes have infinite gradients: it counts one element.
     *(Row(f, name, positive((2, 3, 4)), options) for f in VARIANCES for name, options in AXES[:-1]),

@@ -191,4 +191,68 @@ COPIES = [
     Refused("meshgrid", "another indexing", normal((2,), (3,)), {"indexing": "yx"}),
 ]
 
-ROWS = [*RESHAPES, *ORDERS, *COPIES]
+
+def method(name):
+    return lambda torch, x, *arguments, **options: getattr(x, name)(*arguments, **options)
+
+
+BY_NAME = [
+    *(
+        Row(f, f"{name} by name, {sizes}", normal(shape), {name: sizes}, torch=method(f))
+        for f, name, shape, sizes in [
+            ("reshape", "shape", (2, 3), (3, -1)),
+            ("reshape", "shape", (1,), ()),
+            ("view", "size", (6,), (3, 2)),
+            ("permute", "dims", (2, 3), (1, 0)),
+            ("flip", "dims", (2, 3), (1,)),
+            ("expand", "size", (3,), (2, -1)),
+            ("broadcast_to", "size", (3,), (2, 3)),
+            ("repeat", "repeats", (2,), (2, 2)),
+            ("tile", "dims", (2, 2), (2,)),
+        ]
+    ),
+    *(
+        Refused(f, f"{name} by name, no tuple", normal(shape), {name: 2}, torch=method(f))
+        for f, name, shape in [
+            ("reshape", "shape", (2,)),
+            ("view", "size", (2,)),
+            ("flip", "dims", (2, 3, 4)),
+            ("expand", "size", (1,)),
+            ("repeat", "repeats", (2,)),
+        ]
+    ),
+    Refused("reshape", "sizes twice", normal((2,), 2), {"shape": (2,)}),
+    Row("squeeze", "NumPy's name", normal((2, 1)), {"axis": 1}),
+    Row("unsqueeze", "NumPy's name", normal((2, 1)), {"axis": 1}),
+    Refused("unsqueeze", "both names", normal((2, 1)), {"axis": 1, "dim": 1}),
+    Row("reshape_as", "of another", normal((2, 3), (3, 2)), torch=method("reshape_as")),
+    *(Row(f, "with more axes", normal((6,), (3, 1, 2)), torch=method(f)) for f in ("view_as", "reshape_as")),
+    *(Refused(f, "another size", normal((2, 3), (3,)), torch=method(f)) for f in ("view_as", "reshape_as")),
+    *(Row(f, f"shape {shape}", normal(shape)) for f in ("fliplr", "flipud") for shape in [(2, 3), (2, 0), (2, 3, 2)]),
+    Row("flipud", "a vector", normal((3,))),
+    *(Refused("fliplr", f"shape {shape}", normal(shape)) for shape in [(3,), ()]),
+    Refused("flipud", "a scalar", normal(())),
+    *(Row("rot90", f"{k} turns", normal((2, 3)), {"k": k}) for k in (1, 2, 3, 4, 0, -1, -6, 9)),
+    *(
+        Row("rot90", f"axes {dims}", normal((2, 3, 4)), {"k": -1, "dims": dims})
+        for dims in [(1, 0), (0, 2), (-1, 1), [2, -2]]
+    ),
+    Row("rot90", "nothing", normal((0, 3))),
+    Row("rot90", "integers", values([[1, 2], [3, 4]])),
+    Refused("rot90", "a vector", normal((3,))),
+    *(
+        Refused("rot90", f"no plane of axes {dims}", normal((2, 3)), {"dims": dims})
+        for dims in [(0, 0), (0, -2), (0,), (0, 1, 0), (0, 2), (0, 1.0)]
+    ),
+    *(Refused("rot90", f"{k} turns", normal((2, 3)), {"k": k}) for k in (1.5, True)),
+    *(
+        Row("broadcast_shapes", f"{shapes}", values(*shapes), method=False)
+        for shapes in [((2, 1), (3,)), (), ((),), (2, (3, 1)), ((0,), (1,)), ((4, 1, 2), (3, 1), ())]
+    ),
+    *(
+        Refused("broadcast_shapes", f"{shapes}", values(*shapes))
+        for shapes in [((2,), (3,)), ((-1,), (3,)), ((0,), (2,))]
+    ),
+]
+
+ROWS = [*RESHAPES, *ORDERS, *COPIES, *BY_NAME]

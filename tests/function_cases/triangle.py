@@ -5,7 +5,26 @@ import numpy as np
 from function_cases.index import INF, NAN, SQUARE, of
 from function_cases.row import Refused, Row, normal, values
 
+INDICES = [
+    *(
+        Row(f, f"{arguments} {options}", values(*arguments), options, method=False)
+        for f in ("tril_indices", "triu_indices")
+        for arguments, options in [
+            *(((2, 3, k), {}) for k in (0, 1, -1, 5, -5)),
+            ((3, 2), {"offset": 1}),
+            ((0, 2), {}),
+            ((2, 2), {"dtype": np.int32}),
+        ]
+    ),
+    *(
+        Refused(f, f"{arguments} {options}", values(*arguments), options)
+        for f in ("tril_indices", "triu_indices")
+        for arguments, options in [((-1, 2), {}), ((2.0, 3), {}), ((2, 3), {"dtype": np.float32}), ((2, 3, 0.5), {})]
+    ),
+]
+
 ROWS = [
+    *INDICES,
     *(
         Row(f, f"diagonal {k} of {shape}", normal(shape), {"diagonal": k})
         for f in ("tril", "triu")

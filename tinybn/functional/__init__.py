@@ -25,14 +25,17 @@ from tinybn.functional import (
     linalg,
     lookup,
     loss,
+    methods,
     new,
     noise,
     nonlinearity,
     normalization,
     padding,
     pooling,
+    products,
     reduction,
     regression_loss,
+    sets,
     shape,
     sorting,
     triangle,
@@ -58,8 +61,10 @@ from tinybn.functional.normalization import *
 from tinybn.functional.numpy_protocol import array_function, array_ufunc
 from tinybn.functional.padding import *
 from tinybn.functional.pooling import *
+from tinybn.functional.products import *
 from tinybn.functional.reduction import *
 from tinybn.functional.regression_loss import *
+from tinybn.functional.sets import *
 from tinybn.functional.shape import *
 from tinybn.functional.sorting import *
 from tinybn.functional.triangle import *
@@ -75,7 +80,9 @@ TENSOR_ROOMS = (
     index,
     triangle,
     sorting,
+    sets,
     linalg,
+    products,
     activation,
     new,
 )
@@ -96,7 +103,7 @@ OTHER_ROOMS = (
 
 __all__ = [name for room in (*TENSOR_ROOMS, *OTHER_ROOMS) for name in room.__all__]
 
-for _room in TENSOR_ROOMS:
+for _room in (*TENSOR_ROOMS, methods):
     for _name in _room.__all__:
         _function = getattr(_room, _name)
         if _function.__code__.co_varnames[:1] == ("input",):

@@ -29,18 +29,24 @@ def whole(name: str, value: Any) -> int:
     raise TypeError(f"{name} is {value!r}; expected a whole number")
 
 
-def flat_sizes(name: str, sizes: Sequence[Any]) -> Shape:
-    """f(2, 3) and f((2, 3)) alike."""
-    if len(sizes) == 1 and np.ndim(sizes[0]):
+def flat_sizes(name: str, sizes: Sequence[Any], named: Any = None) -> Shape:
+    """f(2, 3) and f((2, 3)) alike; and f(size=(2, 3)), under PyTorch's name for them, which is ``named`` here."""
+    if named is not None:
+        if sizes or not isinstance(named, Sequence):
+            raise TypeError(
+                f"{name}: expected sizes one by one, as a tuple, or by name as a tuple; got {named!r} by name"
+            )
+        sizes = named
+    elif len(sizes) == 1 and np.ndim(sizes[0]):
         sizes = sizes[0]
     return tuple(whole(f"{name}: a size", n) for n in sizes)
 
 
-def sizes_of(name: str, sizes: Sequence[Any]) -> Shape:
-    """The shape of a tensor to be made: at least one argument, sizes from 0 on."""
-    if not sizes:
+def sizes_of(name: str, sizes: Sequence[Any], named: Any = None) -> Shape:
+    """The shape of a tensor to be made, as `flat_sizes`: at least one argument, sizes from 0 on."""
+    if not sizes and named is None:
         raise TypeError(f"{name}: expected a size")
-    shape = flat_sizes(name, sizes)
+    shape = flat_sizes(name, sizes, named)
     if min(shape, default=0) < 0:
         raise ShapeError(f"{name}: expected sizes from 0 on, got {shape}")
     return shape
@@ -96,16 +102,31 @@ def numpy_names(function: Callable[..., _Result]) -> Callable[..., _Result]:
 
     @wraps(function)
     def named(input: Any, *args: Any, **options: Any) -> _Result:
-        for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
-            if theirs in options:
-                if ours in options:
-                    raise TypeError(f"{name}: {theirs} is another name of {ours}; give only one of the two")
-                options[ours] = options.pop(theirs)
+        _rename(name, options, "axis", "dim")
+        _rename(name, options, "keepdims", "keepdim")
         if options.pop("out", None) is not None:
             raise TypeError(f"{name}: out= is not supported")
         return function(input, *args, **options)
 
     return named
+
+
+def axis_for_dim(function: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Let a function that takes a list of tensors take ``axis`` for ``dim``."""
+
+    @wraps(function)
+    def named(*args: Any, **options: Any) -> _Result:
+        _rename(function.__name__, options, "axis", "dim")
+        return function(*args, **options)
+
+    return named
+
+
+def _rename(name: str, options: dict[str, Any], theirs: str, ours: str) -> None:
+    if theirs in options:
+        if ours in options:
+            raise TypeError(f"{name}: {theirs} is another name of {ours}; give only one of the two")
+        options[ours] = options.pop(theirs)
 
 
 # --- dtypes -----------------------------------------------------------------------------------------------------------

@@ -35,24 +35,24 @@ FLOAT = np.float32
 # --- one value everywhere ---------------------------------------------------------------------------------------------
 
 
-def zeros(*size: Any, dtype: DTypeLike = FLOAT, requires_grad: bool = False) -> Tensor:
+def zeros(*sizes: Any, size: Any = None, dtype: DTypeLike = FLOAT, requires_grad: bool = False) -> Tensor:
     """Zeros.
 
     >>> import tinybn as tb
     >>> tb.zeros(2)
     tensor([0., 0.])
     """
-    return made("zeros", np.zeros(sizes_of("zeros", size), dtype), requires_grad)
+    return made("zeros", np.zeros(sizes_of("zeros", sizes, size), dtype), requires_grad)
 
 
-def ones(*size: Any, dtype: DTypeLike = FLOAT, requires_grad: bool = False) -> Tensor:
+def ones(*sizes: Any, size: Any = None, dtype: DTypeLike = FLOAT, requires_grad: bool = False) -> Tensor:
     """Ones."""
-    return made("ones", np.ones(sizes_of("ones", size), dtype), requires_grad)
+    return made("ones", np.ones(sizes_of("ones", sizes, size), dtype), requires_grad)
 
 
-def empty(*size: Any, dtype: DTypeLike = FLOAT, requires_grad: bool = False) -> Tensor:
+def empty(*sizes: Any, size: Any = None, dtype: DTypeLike = FLOAT, requires_grad: bool = False) -> Tensor:
     """Whatever stands in the memory."""
-    return made("empty", np.empty(sizes_of("empty", size), dtype), requires_grad)
+    return made("empty", np.empty(sizes_of("empty", sizes, size), dtype), requires_grad)
 
 
 def full(size: Any, fill_value: Any, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:

@@ -15,10 +15,14 @@ __all__ = ["bernoulli", "normal", "rand", "rand_like", "randint", "randint_like"
 
 
 def rand(
-    *size: Any, generator: Generator | None = None, dtype: DTypeLike = np.float32, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: DTypeLike = np.float32,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Uniform numbers from [0, 1)."""
-    return made("rand", _uniform("rand", sizes_of("rand", size), dtype, generator), requires_grad)
+    return made("rand", _uniform("rand", sizes_of("rand", sizes, size), dtype, generator), requires_grad)
 
 
 def rand_like(
@@ -34,10 +38,14 @@ def _uniform(name: str, shape: Shape, dtype: DTypeLike, generator: Generator | N
 
 
 def randn(
-    *size: Any, generator: Generator | None = None, dtype: DTypeLike = np.float32, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: DTypeLike = np.float32,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Numbers from the normal distribution with mean 0 and variance 1."""
-    return made("randn", _standard_normal("randn", sizes_of("randn", size), dtype, generator), requires_grad)
+    return made("randn", _standard_normal("randn", sizes_of("randn", sizes, size), dtype, generator), requires_grad)
 
 
 def randn_like(

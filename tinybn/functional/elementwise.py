@@ -9,13 +9,17 @@ from tinybn import ops
 from tinybn._tensor import Tensor, as_float, as_tensor
 from tinybn._typing import Array
 from tinybn.autograd import apply
+from tinybn.errors import DTypeError
 from tinybn.functional.arguments import arrays, broadcast_shape, check_floating, check_not_bool, operand, operands
 
 __all__ = [
     "ceil",
     "clamp",
+    "clamp_max",
+    "clamp_min",
     "clip",
     "cos",
+    "cosh",
     "erf",
     "exp",
     "exp2",
@@ -26,6 +30,8 @@ __all__ = [
     "log1p",
     "log2",
     "log10",
+    "logaddexp",
+    "logit",
     "maximum",
     "minimum",
     "nan_to_num",
@@ -34,6 +40,7 @@ __all__ = [
     "sigmoid",
     "sign",
     "sin",
+    "sinh",
     "sqrt",
     "tan",
     "tanh",
@@ -135,6 +142,23 @@ def _limited(x: Tensor, limit: Any, beyond: np.ufunc) -> Tensor:
 clip = clamp
 
 
+def clamp_min(input: Any, min: Any) -> Tensor:
+    """x, or the limit where x is below it: `clamp` from below."""
+    return _limited_on_one_side("clamp_min", input, min, np.less)
+
+
+def clamp_max(input: Any, max: Any) -> Tensor:
+    """x, or the limit where x is above it: `clamp` from above."""
+    return _limited_on_one_side("clamp_max", input, max, np.greater)
+
+
+def _limited_on_one_side(name: str, input: Any, limit: Any, beyond: np.ufunc) -> Tensor:
+    x, limit = operands(name, input, limit)
+    if np.result_type(*arrays(x, limit)) == np.bool_:
+        raise DTypeError(f"{name}: expected numbers, got two bools")
+    return _limited(x, limit, beyond)
+
+
 def maximum(input: Any, other: Any) -> Tensor:
     """The larger of the two; equal ones share the gradient, NaN comes through."""
     return apply(ops.maximum, *operands("maximum", input, other))
@@ -202,6 +226,32 @@ def log10(input: Any) -> Tensor:
     return log(input) / math.log(10)
 
 
+def logaddexp(input: Any, other: Any) -> Tensor:
+    """log(eˣ + eʸ), without overflow."""
+    x, y = operands("logaddexp", input, other)
+    if np.result_type(*arrays(x, y)).kind != "f":
+        raise DTypeError(f"logaddexp: expected a floating tensor, got {x.dtype}; use .float() first")
+    return apply(ops.logaddexp, x, y)
+
+
+def logit(input: Any, eps: float | None = None) -> Tensor:
+    """log(x/(1 − x)), what `sigmoid` is undone by; NaN outside 0..1.
+
+    Args:
+        eps: limit x to eps..1 − eps first.
+
+    >>> import tinybn as tb
+    >>> tb.logit(tb.tensor([0.0, 0.5, 1.0]))
+    tensor([-inf,   0.,  inf])
+    """
+    x = _floats(input)
+    if eps is not None:
+        x = clamp(x, eps, 1 - eps)
+    odds = log(x) - log1p(-x)
+    outside = (x.data < 0) | (x.data > 1)
+    return odds * np.where(outside, x.dtype.type(np.nan), x.dtype.type(1)) if outside.any() else odds
+
+
 def sqrt(input: Any) -> Tensor:
     """√x."""
     return apply(ops.sqrt, _floats(input))
@@ -228,6 +278,24 @@ def cos(input: Any) -> Tensor:
 def tan(input: Any) -> Tensor:
     """The tangent."""
     return sin(input) / cos(input)
+
+
+def sinh(input: Any) -> Tensor:
+    """The hyperbolic sine, (eˣ − e⁻ˣ)/2, exact near 0."""
+    up, down = _half_way(input)
+    return (up - down) / 2 * (up + down + 2)
+
+
+def cosh(input: Any) -> Tensor:
+    """The hyperbolic cosine, (eˣ + e⁻ˣ)/2."""
+    up, down = _half_way(input)
+    return (up - down) / 2 * (up - down) + 1
+
+
+def _half_way(input: Any) -> tuple[Tensor, Tensor]:
+    """eʰ − 1 and e⁻ʰ − 1 for h = x/2. sinh x = 2·sinh h·cosh h and cosh x = 1 + 2·sinh² h are exact near 0."""
+    half = _floats(input) / 2
+    return expm1(half), expm1(-half)
 
 
 def tanh(input: Any) -> Tensor:

@@ -10,7 +10,7 @@ from tinybn._tensor import Tensor, as_tensor, common_dtype
 from tinybn._typing import Shape
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
-from tinybn.functional.arguments import axis_number, axis_to_cut, new_axis, whole
+from tinybn.functional.arguments import axis_for_dim, axis_number, axis_to_cut, new_axis, whole
 
 __all__ = [
     "cat",
@@ -30,6 +30,7 @@ __all__ = [
 # --- joining ----------------------------------------------------------------------------------------------------------
 
 
+@axis_for_dim
 def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """Tensors one behind the other along an axis, in the dtype that they promote to.
 
@@ -45,6 +46,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
 concat = concatenate = cat
 
 
+@axis_for_dim
 def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis.
 

@@ -13,20 +13,33 @@ from tinybn import ops
 from tinybn._tensor import Tensor, as_float, as_tensor
 from tinybn._typing import Axis, DTypeLike
 from tinybn.autograd import apply
-from tinybn.functional.arguments import axis_number, check_elements, check_floating, numpy_names, reduced_axes
+from tinybn.errors import ShapeError
+from tinybn.functional.arguments import (
+    axis_number,
+    axis_to_cut,
+    check_elements,
+    check_floating,
+    numpy_names,
+    reduced_axes,
+    whole,
+)
 from tinybn.functional.arithmetic import abs
-from tinybn.functional.comparison import where
+from tinybn.functional.comparison import isnan, where
 from tinybn.functional.elementwise import exp, log
-from tinybn.functional.joining import cat
+from tinybn.functional.joining import cat, cut
 from tinybn.functional.shape import clone
 
 __all__ = [
     "all",
     "any",
     "count_nonzero",
+    "cumprod",
     "cumsum",
+    "diff",
     "logsumexp",
     "mean",
+    "nanmean",
+    "nansum",
     "norm",
     "prod",
     "std",
@@ -74,6 +87,29 @@ def mean(input: Any, dim: Axis = None, keepdim: bool = False, *, dtype: DTypeLik
     x = as_tensor(input, dtype)
     check_floating("mean", x)
     return apply(ops.mean, x, reduced_axes("mean", x, dim), keepdim)
+
+
+@numpy_names
+def nansum(input: Any, dim: Axis = None, keepdim: bool = False, *, dtype: DTypeLike = None) -> Tensor:
+    """`sum`, where NaN counts as 0.
+
+    >>> import tinybn as tb
+    >>> tb.nansum([1.0, float("nan"), 2.0]).item()
+    3.0
+    """
+    return _sum_of_numbers("nansum", as_tensor(input), dim, keepdim, dtype)
+
+
+def _sum_of_numbers(name: str, x: Tensor, dim: Axis, keepdim: bool, dtype: DTypeLike = None) -> Tensor:
+    return sum(where(isnan(x), x.dtype.type(0), x), reduced_axes(name, x, dim), keepdim, dtype=dtype)
+
+
+@numpy_names
+def nanmean(input: Any, dim: Axis = None, keepdim: bool = False, *, dtype: DTypeLike = None) -> Tensor:
+    """The `mean` of what is not NaN; NaN of nothing."""
+    x = as_tensor(input, dtype)
+    check_floating("nanmean", x)
+    return _sum_of_numbers("nanmean", x, dim, keepdim) / sum(~isnan(x), dim, keepdim)
 
 
 @numpy_names
@@ -269,6 +305,53 @@ def cumsum(input: Any, dim: int, *, dtype: DTypeLike = None) -> Tensor:
     axis = axis_number("cumsum", x, dim)
     sums = apply(ops.cumsum, x, axis) if x.ndim else clone(x)
     return sums.to(x.dtype)
+
+
+@numpy_names
+def cumprod(input: Any, dim: int, *, dtype: DTypeLike = None) -> Tensor:
+    """The products of the first 1, 2, … elements along an axis; integers and bools multiply in int64.
+
+    Products of 1, 2, 4, … elements are joined, so no gradient divides by a zero.
+
+    >>> import tinybn as tb
+    >>> tb.cumprod([1, 2, 3, 4], dim=0)
+    tensor([ 1,  2,  6, 24])
+    """
+    x = _converted(as_tensor(input), dtype)
+    axis, products, width = axis_number("cumprod", x, dim), clone(x), 1
+    while x.ndim and width < x.shape[axis]:
+        before = cut(products, axis, slice(-width))
+        products = cat([cut(products, axis, slice(width)), cut(products, axis, slice(width, None)) * before], axis)
+        width *= 2
+    return products
+
+
+@numpy_names
+def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
+    """x[1:] − x[:−1] along an axis, n times; whether the two differ for bools.
+
+    Args:
+        prepend, append: what to put in front of the input and behind it first, of as many axes.
+
+    >>> import tinybn as tb
+    >>> tb.diff([1, 4, 9])
+    tensor([3, 5])
+    """
+    x, times = as_tensor(input), whole("diff: n", n)
+    axis = axis_to_cut("diff", x, dim)
+    if times < 0:
+        raise ValueError(f"diff: n is {times}; expected a number from 0 on")
+    if times == 0:
+        return clone(x)
+    parts = [as_tensor(part) for part in (prepend, x, append) if part is not None]
+    others = {(part.ndim, part.shape[:axis], part.shape[axis + 1 :]) for part in parts}
+    if len(others) > 1:
+        raise ShapeError(f"diff: expected shapes that differ in axis {dim} only, got {[part.shape for part in parts]}")
+    x = cat(parts, axis)
+    for _ in range(min(times, x.shape[axis])):
+        left, right = cut(x, axis, slice(-1)), cut(x, axis, slice(1, None))
+        x = right != left if x.dtype == np.bool_ else right - left
+    return x
 
 
 @numpy_names

@@ -22,11 +22,13 @@ from tinybn.functional.arguments import (
     distinct_axes,
     flat_sizes,
     new_axis,
+    numpy_names,
     whole,
 )
 from tinybn.functional.joining import cat, cut, listed
 
 __all__ = [
+    "broadcast_shapes",
     "broadcast_tensors",
     "broadcast_to",
     "clone",
@@ -35,6 +37,8 @@ __all__ = [
     "expand_as",
     "flatten",
     "flip",
+    "fliplr",
+    "flipud",
     "meshgrid",
     "moveaxis",
     "movedim",
@@ -43,7 +47,9 @@ __all__ = [
     "repeat",
     "repeat_interleave",
     "reshape",
+    "reshape_as",
     "roll",
+    "rot90",
     "squeeze",
     "swapaxes",
     "swapdims",
@@ -53,13 +59,14 @@ __all__ = [
     "unflatten",
     "unsqueeze",
     "view",
+    "view_as",
 ]
 
 
 # --- other shapes -----------------------------------------------------------------------------------------------------
 
 
-def reshape(input: Any, *shape: Any) -> Tensor:
+def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
     """The same elements in another shape, in row-major order; −1 stands for what is left.
 
     >>> import tinybn as tb
@@ -67,11 +74,10 @@ def reshape(input: Any, *shape: Any) -> Tensor:
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
-    return _reshaped("reshape", as_tensor(input), shape)
+    return _reshaped("reshape", as_tensor(input), flat_sizes("reshape", sizes, shape))
 
 
-def _reshaped(name: str, x: Tensor, shape: Any) -> Tensor:
-    sizes = flat_sizes(name, shape)
+def _reshaped(name: str, x: Tensor, sizes: Shape) -> Tensor:
     known = math.prod(n for n in sizes if n != -1)
     fits = x.numel() % known == 0 if known and -1 in sizes else x.numel() == known and -1 not in sizes
     if not fits or sizes.count(-1) > 1 or min(sizes, default=0) < -1:
@@ -79,19 +85,39 @@ def _reshaped(name: str, x: Tensor, shape: Any) -> Tensor:
     return apply(ops.reshape, x, sizes)
 
 
-def view(input: Any, *shape: Any) -> Tensor:
-    """`reshape` that never copies.
+def view(input: Any, *sizes: Any, size: Any = None) -> Tensor:
+    """`reshape` that does not copy, but for one case: what lies in memory as channels-last (N, spatial axes, C).
+
+    Convolutions answer in that layout where PyTorch's would not. It is copied into row-major order, so that
+    a model written for PyTorch runs.
 
     Raises:
         ShapeError: the memory cannot be seen in this shape.
     """
-    x = as_tensor(input)
-    y = _reshaped("view", x, shape)
-    if y.data.size and not np.may_share_memory(x.data, y.data):
+    return _viewed("view", as_tensor(input), flat_sizes("view", sizes, size))
+
+
+def _viewed(name: str, x: Tensor, sizes: Shape) -> Tensor:
+    y = _reshaped(name, x, sizes)
+    if y.data.size and not np.may_share_memory(x.data, y.data) and not _is_channels_last(x):
         raise ShapeError(
-            f"view: memory of shape {x.shape} and strides {x.data.strides} cannot be seen as {y.shape}; use reshape"
+            f"{name}: memory of shape {x.shape} and strides {x.data.strides} cannot be seen as {y.shape}; use reshape"
         )
     return y
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.ndim >= 3 and np.moveaxis(x.data, 1, -1).flags.c_contiguous
+
+
+def view_as(input: Any, other: Any) -> Tensor:
+    """`view` in the shape of another tensor."""
+    return _viewed("view_as", as_tensor(input), as_tensor(other).shape)
+
+
+def reshape_as(input: Any, other: Any) -> Tensor:
+    """`reshape` to the shape of another tensor."""
+    return _reshaped("reshape_as", as_tensor(input), as_tensor(other).shape)
 
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -130,6 +156,7 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     return reshape(x, *x.shape[:axis], *parts, *x.shape[axis + 1 :])
 
 
+@numpy_names
 def squeeze(input: Any, dim: Axis = None) -> Tensor:
     """Without the axes of size 1: all of them, or those named that have it."""
     x = as_tensor(input)
@@ -137,6 +164,7 @@ def squeeze(input: Any, dim: Axis = None) -> Tensor:
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in gone))
 
 
+@numpy_names
 def unsqueeze(input: Any, dim: int) -> Tensor:
     """With a new axis of size 1, which will be axis ``dim``."""
     x = as_tensor(input)
@@ -147,14 +175,14 @@ def unsqueeze(input: Any, dim: int) -> Tensor:
 # --- other orders -----------------------------------------------------------------------------------------------------
 
 
-def permute(input: Any, *dims: Any) -> Tensor:
+def permute(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     """The axes in another order.
 
     >>> import tinybn as tb
     >>> tb.zeros(2, 3, 4).permute(2, 0, 1).shape
     (4, 2, 3)
     """
-    x, order = as_tensor(input), flat_sizes("permute", dims)
+    x, order = as_tensor(input), flat_sizes("permute", axes, dims)
     if len(order) != x.ndim:
         raise ShapeError(f"permute: expected all {x.ndim} axes of shape {x.shape}, got {order}")
     return apply(ops.transpose, x, distinct_axes("permute", x, order))
@@ -206,7 +234,7 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
 moveaxis = movedim
 
 
-def flip(input: Any, *dims: Any) -> Tensor:
+def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     """A copy with the order along some axes reversed.
 
     >>> import tinybn as tb
@@ -214,8 +242,43 @@ def flip(input: Any, *dims: Any) -> Tensor:
     tensor([2, 1, 0])
     """
     x = as_tensor(input)
-    axes = distinct_axes("flip", x, flat_sizes("flip", dims))
-    return clone(apply(ops.flip, x, axes) if x.ndim else x)
+    reversed_axes = distinct_axes("flip", x, flat_sizes("flip", axes, dims))
+    return clone(apply(ops.flip, x, reversed_axes) if x.ndim else x)
+
+
+def fliplr(input: Any) -> Tensor:
+    """A copy with the columns, axis 1, in reverse order."""
+    return _flipped("fliplr", as_tensor(input), 1)
+
+
+def flipud(input: Any) -> Tensor:
+    """A copy with the rows, axis 0, in reverse order."""
+    return _flipped("flipud", as_tensor(input), 0)
+
+
+def _flipped(name: str, x: Tensor, axis: int) -> Tensor:
+    if x.ndim <= axis:
+        raise ShapeError(f"{name}: expected {axis + 1} or more axes, got shape {x.shape}")
+    return flip(x, axis)
+
+
+def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """A copy turned by k·90° in the plane of two axes, from the first towards the second.
+
+    >>> import tinybn as tb
+    >>> tb.rot90([[1, 2], [3, 4]])
+    tensor([[2, 4],
+            [1, 3]])
+    """
+    x, turns = as_tensor(input), whole("rot90: k", k) % 4
+    if x.ndim < 2 or len(dims) != 2:
+        raise ShapeError(f"rot90: expected two or more axes and two dims, got shape {x.shape} and dims {dims}")
+    first, second = distinct_axes("rot90", x, dims)
+    if turns == 0:
+        return clone(x)
+    if turns == 2:
+        return flip(x, first, second)
+    return flip(transpose(x, first, second), first if turns == 1 else second)
 
 
 def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
@@ -260,7 +323,7 @@ def contiguous(input: Any) -> Tensor:
     return x if x.data.flags.c_contiguous else apply(ops.clone, x, "C")
 
 
-def expand(input: Any, *shape: Any) -> Tensor:
+def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
     """Broadcast to a shape without copying; −1 leaves an axis as it is.
 
     >>> import tinybn as tb
@@ -268,7 +331,7 @@ def expand(input: Any, *shape: Any) -> Tensor:
     tensor([[1, 1, 1],
             [2, 2, 2]])
     """
-    return broadcast_checked("expand", as_tensor(input), flat_sizes("expand", shape))
+    return broadcast_checked("expand", as_tensor(input), flat_sizes("expand", sizes, size))
 
 
 def expand_as(input: Any, other: Any) -> Tensor:
@@ -276,9 +339,22 @@ def expand_as(input: Any, other: Any) -> Tensor:
     return broadcast_checked("expand_as", as_tensor(input), as_tensor(other).shape)
 
 
-def broadcast_to(input: Any, *size: Any) -> Tensor:
+def broadcast_to(input: Any, *sizes: Any, size: Any = None) -> Tensor:
     """`expand` under NumPy's name."""
-    return broadcast_checked("broadcast_to", as_tensor(input), flat_sizes("broadcast_to", size))
+    return broadcast_checked("broadcast_to", as_tensor(input), flat_sizes("broadcast_to", sizes, size))
+
+
+def broadcast_shapes(*shapes: Any) -> Shape:
+    """The shape that tensors of these shapes broadcast to.
+
+    >>> import tinybn as tb
+    >>> tb.broadcast_shapes((2, 1), (3,))
+    (2, 3)
+    """
+    sizes = [flat_sizes("broadcast_shapes", (shape,)) for shape in shapes]
+    if any(n < 0 for shape in sizes for n in shape):
+        raise ShapeError(f"broadcast_shapes: expected sizes from 0 on, got {sizes}")
+    return broadcast_shape("broadcast_shapes", *sizes)
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
@@ -298,7 +374,7 @@ def broadcast_checked(name: str, x: Tensor, sizes: Shape) -> Tensor:
     return apply(ops.broadcast_to, x, shape)
 
 
-def repeat(input: Any, *repeats: Any) -> Tensor:
+def repeat(input: Any, *times: Any, repeats: Any = None) -> Tensor:
     """A copy that has the tensor so many times along each axis; missing axes are added in front.
 
     >>> import tinybn as tb
@@ -306,7 +382,7 @@ def repeat(input: Any, *repeats: Any) -> Tensor:
     tensor([[0, 1, 0, 1],
             [0, 1, 0, 1]])
     """
-    x, counts = as_tensor(input), flat_sizes("repeat", repeats)
+    x, counts = as_tensor(input), flat_sizes("repeat", times, repeats)
     if len(counts) < x.ndim or min(counts, default=0) < 0:
         raise ShapeError(f"repeat: expected numbers from 0 on, one for each axis of shape {x.shape}, got {counts}")
     sizes = (1,) * (len(counts) - x.ndim) + x.shape
@@ -315,9 +391,9 @@ def repeat(input: Any, *repeats: Any) -> Tensor:
     return reshape(apply(ops.clone, side_by_side, "C"), [count * size for count, size in pairs])
 
 
-def tile(input: Any, *dims: Any) -> Tensor:
+def tile(input: Any, *times: Any, dims: Any = None) -> Tensor:
     """`repeat`, with 1 for the axes in front that ``dims`` leaves out."""
-    x, counts = as_tensor(input), flat_sizes("tile", dims)
+    x, counts = as_tensor(input), flat_sizes("tile", times, dims)
     if min(counts, default=0) < 0:
         raise ShapeError(f"tile: expected numbers from 0 on, got {counts}")
     return repeat(x, (1,) * (x.ndim - len(counts)) + counts)

@@ -6,9 +6,10 @@ import numpy as np
 
 from tinybn import ops
 from tinybn._tensor import Tensor, as_tensor
+from tinybn._typing import DTypeLike
 from tinybn.autograd import apply
-from tinybn.errors import ShapeError
-from tinybn.functional.arguments import axis_number, check_not_bool, whole
+from tinybn.errors import DTypeError, ShapeError
+from tinybn.functional.arguments import axis_number, check_not_bool, sizes_of, whole
 from tinybn.functional.comparison import where
 from tinybn.functional.reduction import sum
 from tinybn.functional.shape import permute
@@ -18,7 +19,9 @@ __all__ = [
     "diagonal",
     "trace",
     "tril",
+    "tril_indices",
     "triu",
+    "triu_indices",
 ]
 
 
@@ -53,6 +56,29 @@ def _triangle(name: str, input: Any, diagonal: int, lower: bool) -> Tensor:
     rows, columns = x.shape[-2:]
     kept = np.tri(rows, columns, offset, bool) if lower else ~np.tri(rows, columns, offset - 1, bool)
     return where(kept, x, x.dtype.type(0))
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DTypeLike = np.int64) -> Tensor:
+    """Rows and columns of the elements that `tril` keeps of a matrix: (2, count).
+
+    >>> import tinybn as tb
+    >>> tb.tril_indices(2, 2)
+    tensor([[0, 1, 1],
+            [0, 0, 1]])
+    """
+    return _indices("tril_indices", np.tril_indices, row, col, offset, dtype)
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DTypeLike = np.int64) -> Tensor:
+    """Rows and columns of the elements that `triu` keeps of a matrix: (2, count)."""
+    return _indices("triu_indices", np.triu_indices, row, col, offset, dtype)
+
+
+def _indices(name: str, function: Any, row: Any, col: Any, offset: Any, dtype: DTypeLike) -> Tensor:
+    rows, columns = sizes_of(name, (row, col))
+    if np.dtype(dtype) not in (np.int32, np.int64):
+        raise DTypeError(f"{name}: dtype is {np.dtype(dtype)}; expected int32 or int64")
+    return Tensor(np.array(function(rows, whole(f"{name}: offset", offset), columns), dtype))
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:

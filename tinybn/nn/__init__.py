@@ -1,6 +1,6 @@
 """Layers and containers, under the names and with the arguments of ``torch.nn``."""
 
-from tinybn.nn import init
+from tinybn.nn import functional, init, utils
 from tinybn.nn.activation import (
     CELU,
     ELU,
@@ -134,5 +134,7 @@ __all__ = [
     "Unflatten",
     "ZeroPad1d",
     "ZeroPad2d",
+    "functional",
     "init",
+    "utils",
 ]
