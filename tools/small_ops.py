@@ -69,26 +69,31 @@ if torch:
     pairs["PyTorch"] = tuple(torch.tensor(x.tolist(), requires_grad=True) for x in (a, b))
 
 if options.parts:
-    made, node = tb.ops.add(a.data, b.data), (a + b).node
+    x, y = a.data, b.data
+    made, node = tb.ops.add(x, y), (a + b).node
 
     def repeat(function):
-        return lambda count: [function() for _ in range(count)]
+        def calls(count):
+            for _ in range(count):
+                function()
+
+        return calls
 
     parts = {
         "a + b": lambda: a + b,
-        "NumPy's addition": lambda: a.data + b.data,
-        "ops.add, with it": lambda: tb.ops.add(a.data, b.data),
+        "NumPy's addition": lambda: x + y,
+        "ops.add, with it": lambda: tb.ops.add(x, y),
         "warnings off and on": lambda: restore(set_state(SILENT)),
         "recorded, a Tensor and a Node": lambda: recorded(tb.ops.add, made, (), (a, b), True),
-        "the Node of these": lambda: Node(tb.ops.add, (a, b), None, (), a.data),
-        "the Tensor of these": lambda: tb.Tensor(a.data, True, node),
+        "the Node of these": lambda: Node(tb.ops.add, (a, b), None, (), x),
+        "the Tensor of these": lambda: tb.Tensor(x, True, node),
         "an empty call, part of each": lambda: None,
     }
     for name, value in microseconds({name: repeat(part) for name, part in parts.items()}, 2000).items():
         print(f"{name:32s}{value:6.2f} µs")
 else:
     contestants = {name: lambda count, xy=xy: additions(*xy, count) for name, xy in pairs.items()}
-    contestants["NumPy"] = lambda count: additions(a.data, b.data, count)
+    contestants["NumPy"] = lambda count, xy=(a.data, b.data): additions(*xy, count)
     report("a + b, 10 elements", microseconds(contestants, 2000))
     contestants = {name: lambda count, xy=xy: chains(*xy, count) for name, xy in pairs.items()}
     report("50 chained ops, forward and backward", microseconds(contestants, 20))
