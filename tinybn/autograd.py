@@ -187,6 +187,7 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
@@ -197,6 +198,7 @@ def grad(
         grad_outputs: what the outputs' gradients start from; None stands for 1 and needs an output of one element.
         retain_graph: keep the graph for another backward; default: the value of ``create_graph``.
         create_graph: record the computation of the gradients, so that they can be differentiated in turn.
+        only_inputs: of no effect, as in PyTorch; programs pass it.
         allow_unused: return None for an input that the outputs do not depend on, instead of raising.
         materialize_grads: return zeros for such an input.
 
@@ -246,7 +248,6 @@ def _walk(
         idle = set() if towards is None else {v for v in order if towards.isdisjoint(v.inputs)}
         check_runnable(name, order, idle if wanted is None or wanted.issubset(order) else set())
         gradients: dict[Any, Variable] = {}
-
         kept = {v for v in order if isinstance(v, Variable) and v.tracked} if wanted is None else {*wanted}
         if name == "backward":
             kept |= {v for v in order if v.watch is not None and v.watch.tensor is not None}
@@ -261,7 +262,7 @@ def _walk(
             if vertex.watch is not None:
                 dy = vertex.watch.run_hooks(dy, Variable.result, create_graph)
             if vertex in kept:
-                gradients[vertex] = dy if isinstance(dy, Variable) else Variable.result(np.asarray(dy))
+                gradients[vertex] = dy if isinstance(dy, Variable) else Variable.result(dy)
             if type(vertex) is Node and vertex not in idle:
                 _flow(vertex, dy, pending, towards, kept, create_graph, check)
                 if not retain:
