@@ -74,7 +74,7 @@ def changed_since(value: Any, time: int) -> str | None:
 
 def owner_of(array: Array) -> Array:
     """The array whose memory this is a view of; itself if it has its own."""
-    base: Any = array
+    base: Any = array.base
     while base is not None:
         if isinstance(base, np.ndarray):
             array = base
@@ -84,7 +84,7 @@ def owner_of(array: Array) -> Array:
 
 def note_view(view: Any, sources: tuple[Any, ...], recording: bool) -> None:
     """Remember a tensor that an op has just made, and the source that it shares memory with."""
-    owner = owner_of(view.data)
+    owner = owner_of(view.array)
     for source in sources:
         if hasattr(source, "array") and owner_of(source.array) is owner:
             storage = _storage_of(owner)

@@ -9,6 +9,7 @@ from tinybn._tensor import Tensor
 from tinybn._typing import Array
 from tinybn.errors import GraphError, ShapeError
 from tinybn.modes import enable_grad
+from tinybn.silence import SILENT, restore, set_state
 from tinybn.storage import mark_changed
 
 
@@ -84,13 +85,17 @@ class Optimizer:
             if p.grad is not None:
                 self._check_can_move(p, position)
         position = 0
-        with np.errstate(all="ignore"):  # infinity is a value, as it is in the ops
+        author = f"{type(self).__name__}.step"
+        before = set_state(SILENT)  # infinity is a value, as it is in the ops
+        try:
             for group in self.param_groups:
                 for p in group["params"]:
                     if p.grad is not None:
-                        self._update(p.data, p.grad.data, self.state.setdefault(position, {}), group)
-                        mark_changed(p.data, f"{type(self).__name__}.step")
+                        self._update(p.array, p.grad.array, self.state.setdefault(position, {}), group)
+                        mark_changed(p.array, author)
                     position += 1
+        finally:
+            restore(before)
         return loss
 
     def state_dict(self) -> dict[str, Any]:
