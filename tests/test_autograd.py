@@ -648,3 +648,12 @@ def test_what_no_gradient_names_is_kept():
     x = leaf(2.0)
     assert apply(product, x, 3.0, "kept").node.saved == (None, 3.0, "kept")
     assert apply(product, 3.0, x, "kept").node.saved == (3.0, None, "kept")
+
+
+def test_arithmetic_in_place_on_data_is_noticed():
+    x = leaf(1.0, 2.0)
+    array, y = x.data, x * x
+    x.data += 1
+    assert x.data is array and x.tolist() == [2, 3]
+    with pytest.raises(GraphError, match="an assignment to data has changed it"):
+        y.sum().backward()

@@ -100,6 +100,8 @@ class Tensor(Variable):
         if self.tracked:
             check_differentiable(array.dtype)
         mark_changed(self.array, "an assignment to data")
+        if array is self.array:  # x.data += 1
+            return
         self.array = array.view(np.ndarray)  # an object of its own, by which the engine knows it
         if self.node is not None:
             self.node.out_id = id(self.array)

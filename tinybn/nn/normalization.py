@@ -66,7 +66,7 @@ class _BatchNorm(Module):
         """Move the running statistics; momentum None weighs all batches so far alike."""
         momentum = 1 / (int(seen.data) + 1) if self.momentum is None else self.momentum
         if update_running(self.running_mean, self.running_var, mean, var, momentum):
-            seen.data += 1
+            seen.data[...] += 1
 
     def extra_repr(self) -> str:
         return (
