@@ -69,6 +69,27 @@ def _changing(symbol: str, function: Callable[[Any, Any], Any]) -> Callable[["Te
     return method
 
 
+def _comparison(name: str) -> Callable[["Tensor", Any], "Tensor"]:
+    """A method that is the function of that name, and leaves to Python what it cannot compare."""
+
+    def method(self: "Tensor", other: Any) -> "Tensor":
+        return getattr(self, name)(other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return method
+
+
+def _bitwise(ufunc: np.ufunc) -> Callable[["Tensor", Any], "Tensor"]:
+    def method(self: "Tensor", other: Any) -> "Tensor":
+        if not isinstance(other, _OPERANDS):
+            return NotImplemented
+        if isinstance(other, Variable | np.ndarray):
+            x, y = promoted(self, other, ufunc.__name__)
+            return Tensor(np.asarray(ufunc(x.data, y.data)))
+        return Tensor(np.asarray(ufunc(self.data, _number(other))))
+
+    return method
+
+
 class Tensor(Variable):
     """An n-dimensional array that can record what is computed with it. `tinybn.tensor` makes one.
 
@@ -393,33 +414,10 @@ class Tensor(Variable):
 
     # --- comparisons: recorded nowhere --------------------------------------------------------------------------
 
-    def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return _compared(np.equal, self, other)
-
-    def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return _compared(np.not_equal, self, other)
-
-    def __lt__(self, other: Any) -> "Tensor":
-        return _compared(np.less, self, other)
-
-    def __le__(self, other: Any) -> "Tensor":
-        return _compared(np.less_equal, self, other)
-
-    def __gt__(self, other: Any) -> "Tensor":
-        return _compared(np.greater, self, other)
-
-    def __ge__(self, other: Any) -> "Tensor":
-        return _compared(np.greater_equal, self, other)
-
-    def __and__(self, other: Any) -> "Tensor":
-        return _compared(np.bitwise_and, self, other)
-
-    def __or__(self, other: Any) -> "Tensor":
-        return _compared(np.bitwise_or, self, other)
-
-    def __xor__(self, other: Any) -> "Tensor":
-        return _compared(np.bitwise_xor, self, other)
-
+    __eq__ = _comparison("eq")  # type: ignore[assignment]  # object's answers a bool
+    __ne__ = _comparison("ne")  # type: ignore[assignment]
+    __lt__, __le__, __gt__, __ge__ = map(_comparison, ("lt", "le", "gt", "ge"))
+    __and__, __or__, __xor__ = map(_bitwise, (np.bitwise_and, np.bitwise_or, np.bitwise_xor))
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __invert__(self) -> "Tensor":
@@ -571,15 +569,6 @@ def common_dtype(x: Tensor, y: Tensor, name: str) -> np.dtype[Any]:
 
 def as_float(x: Tensor) -> Tensor:
     return x if x.data.dtype.kind == "f" else x.to(np.float32)
-
-
-def _compared(ufunc: np.ufunc, x: Tensor, other: Any) -> Any:
-    if not isinstance(other, _OPERANDS):
-        return NotImplemented
-    if isinstance(other, Variable | np.ndarray):
-        x, right = promoted(x, other, ufunc.__name__)
-        return Tensor(np.asarray(ufunc(x.data, right.data)))
-    return Tensor(np.asarray(ufunc(x.data, _number(other))))
 
 
 def _number(other: Any) -> Any:
