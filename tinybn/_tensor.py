@@ -27,7 +27,7 @@ def _operator(op: Callable[..., Op], reflected: bool = False) -> Callable[["Tens
 
     def method(self: "Tensor", other: Any) -> "Tensor":
         a = self.array
-        if isinstance(other, Variable):
+        if isinstance(other, Tensor):
             b = other.array
             plain = a.dtype is b.dtype
             right: Any = other.node or other if other.tracked else None
