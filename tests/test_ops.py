@@ -299,10 +299,12 @@ def test_max_pool_index_is_where_the_value_stands():
 @every_dtype
 def test_batch_norm_by_products(dtype):
     x = np.random.default_rng(0).standard_normal((4, 3, 5)).astype(dtype)
-    (_, mean, var), _, _ = ops.batch_norm(x, None, None, 1e-5)
-    assert mean.dtype == var.dtype == np.float64
-    assert_close(mean, x.mean((0, 2), dtype=np.float64), dtype)
-    assert_close(var, x.var((0, 2), dtype=np.float64), dtype)
+    running = np.zeros(3, dtype), np.ones(3, dtype)
+    (_, moments, moved), _, _ = ops.batch_norm(x, None, None, 1e-5, *running, 0.25)
+    assert moments.dtype == np.float64 and moved
+    mean, var = x.astype(np.float64).mean(axis=(0, 2)), x.astype(np.float64).var(axis=(0, 2))
+    np.testing.assert_allclose(moments, [mean, var], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(running, [0.25 * mean, 0.75 + 0.25 * var * 20 / 19], rtol=1e-6, atol=1e-7)
 
 
 def test_batch_norm_of_no_rows():

@@ -235,13 +235,11 @@ def _walk(
     ``backward`` gets those of intermediate tensors that retain theirs, too.
     """
     check_inputs(name, inputs or ())
-    with set_grad_enabled(create_graph), np.errstate(all="ignore"):
-        check = bool(state.mode & CHECK)  # here what a whole backward makes is checked, not each op in it
-        state.mode &= ~CHECK
-        pending: dict[Vertex, Any] = {}  # vertex → the sum of the gradients that have reached it
-        for output, dy in zip(outputs, starting_gradients(name, outputs, given, create_graph), strict=True):
-            vertex = output.node or output
-            pending[vertex] = pending[vertex] + dy if vertex in pending else dy
+    mode, before = state.mode, set_state(SILENT)
+    state.mode = mode & ~(CHECK | RECORD) | (RECORD if create_graph else 0)  # CHECK: in _flow, not in each op behind it
+    try:
+        # vertex → the sum of the gradients that have reached it
+        pending: dict[Vertex, Any] = starting_gradients(name, outputs, given, create_graph)
         order = _inputs_first(pending)
         wanted = None if inputs is None else {x.node or x for x in inputs}
         towards = None if wanted is None else _leading_to(wanted, order)
@@ -251,6 +249,7 @@ def _walk(
         kept = {v for v in order if isinstance(v, Variable) and v.tracked} if wanted is None else {*wanted}
         if name == "backward":
             kept |= {v for v in order if v.watch is not None and v.watch.tensor is not None}
+        pending |= {v: _own(dy, dy, (), ()) for v, dy in pending.items() if v in kept}  # it may be the caller's
         retain = create_graph if retain_graph is None else retain_graph
         while order:
             vertex = order.pop()
@@ -264,9 +263,12 @@ def _walk(
             if vertex in kept:
                 gradients[vertex] = dy if isinstance(dy, Variable) else Variable.result(dy)
             if type(vertex) is Node and vertex not in idle:
-                _flow(vertex, dy, pending, towards, kept, create_graph, check)
+                _flow(vertex, dy, pending, towards, kept, create_graph, bool(mode & CHECK))
                 if not retain:
                     vertex.backward, vertex.saved = None, ()
+    finally:
+        state.mode = mode
+        restore(before)
     return gradients
 
 
@@ -315,7 +317,7 @@ def _leading_to(wanted: set[Vertex], order: list[Vertex]) -> set[Vertex]:
     """The vertices whose gradients reach a wanted one."""
     needed: set[Vertex] = set()
     for vertex in order:
-        if vertex in wanted or any(source in needed for source in vertex.inputs):
+        if vertex in wanted or not needed.isdisjoint(vertex.inputs):
             needed.add(vertex)
     return needed
 
@@ -344,6 +346,5 @@ def _own(g: Any, dy: Any, saved: tuple[Any, ...], parts: tuple[Any, ...]) -> Any
     """A gradient whose buffer nobody else has: a copy, unless the op has just made it for this one input."""
     if isinstance(g, Variable):
         return call(clone, g)
-    others = (dy, *saved)
-    shared = getattr(g, "base", None) is not None or any(g is o for o in others) or sum(g is p for p in parts) > 1
-    return g.copy() if shared else g
+    own = g is not dy and getattr(g, "base", None) is None and id(g) not in map(id, saved)
+    return g if own and [*map(id, parts)].count(id(g)) < 2 else g.copy()

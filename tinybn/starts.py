@@ -14,8 +14,8 @@ def listed(tensors: Any) -> list[Any]:
     return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
 
 
-def starting_gradients(name: str, outputs: Sequence[Any], given: Any, create_graph: bool) -> list[Any]:
-    """One gradient for each output: arrays, or Tensors if they are to be differentiated."""
+def starting_gradients(name: str, outputs: Sequence[Any], given: Any, create_graph: bool) -> dict[Any, Any]:
+    """The gradients that outputs start from, by their vertices: arrays, or Tensors if they are to be differentiated."""
     many = listed(given) if given is not None else [None] * len(outputs)
     if len(outputs) == 1 and not (len(many) == 1 and hasattr(many[0], "shape")):
         many = [given]  # nested lists: the gradient itself
@@ -23,7 +23,11 @@ def starting_gradients(name: str, outputs: Sequence[Any], given: Any, create_gra
         raise GraphError(
             f"{name}: {len(outputs)} outputs but {len(many)} gradient{'s' * (len(many) != 1)} to start from"
         )
-    return [_starting_gradient(name, y, dy, create_graph) for y, dy in zip(outputs, many, strict=True)]
+    starts: dict[Any, Any] = {}
+    for y, dy in zip(outputs, many, strict=True):
+        vertex, start = y.node or y, _starting_gradient(name, y, dy, create_graph)
+        starts[vertex] = starts[vertex] + start if vertex in starts else start
+    return starts
 
 
 def _starting_gradient(name: str, output: Any, start: Any, create_graph: bool) -> Any:
@@ -46,7 +50,8 @@ def _starting_gradient(name: str, output: Any, start: Any, create_graph: bool) -
     if start.shape != data.shape:
         raise ShapeError(f"{name}: the gradient has shape {start.shape}; the output has {data.shape}")
     if is_tensor:
-        return call(cast, start if create_graph else start.data, data.dtype)
+        start = start if create_graph else start.array
+        return start if start.dtype == data.dtype else call(cast, start, data.dtype)
     return output.result(start) if create_graph else start
 
 

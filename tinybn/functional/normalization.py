@@ -8,8 +8,7 @@ from tinybn import ops
 from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array
 from tinybn.autograd import apply
-from tinybn.errors import ShapeError
-from tinybn.functional.arguments import check_dtypes, check_floating
+from tinybn.errors import DTypeError, ShapeError
 from tinybn.storage import mark_changed
 
 __all__ = ["batch_norm"]
@@ -24,6 +23,7 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    relu: bool = False,
 ) -> Tensor:
     """y = (x − mean)/√(var + eps) · weight + bias, per channel.
 
@@ -38,6 +38,7 @@ def batch_norm(
         training: use the batch's statistics.
         momentum: the weight of the new statistics.
         eps: added to the variance, inside the root.
+        relu: max(y, 0) instead of y, in the same pass: the same bits as `relu` behind, forward and backward.
 
     Raises:
         ShapeError: shapes that do not go together, or one value per channel in training, whose variance says nothing.
@@ -51,61 +52,88 @@ def batch_norm(
     tensor([[-1., -1.],
             [ 1.,  1.]])
     """
-    x, weight, bias = _checked(input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if training:
-        y, mean, var = batch_norm_training(x, weight, bias, eps)
-        update_running(running_mean, running_var, mean, var, momentum)
-        return y
+        return batch_norm_training(input, running_mean, running_var, weight, bias, momentum, eps, relu)[0]
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
-    return apply(ops.normalize, x, weight, bias, _array(running_mean), _array(running_var), eps)
+    x, mean, var, weight, bias = _checked(input, running_mean, running_var, weight, bias)
+    return apply(ops.normalize, x, weight, bias, mean, var, eps, relu)
 
 
-def batch_norm_training(input: Any, weight: Any, bias: Any, eps: float = 1e-5) -> tuple[Tensor, Array, Array]:
-    """`batch_norm` with the batch's statistics: the output, the mean, and the unbiased variance (C,), in float64."""
-    x, weight, bias = _checked(input, weight=weight, bias=bias)
-    count = x.numel() // max(1, x.shape[1])  # M, values per channel
-    if count == 1:
+def batch_norm_training(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    relu: bool = False,
+) -> tuple[Tensor, bool]:
+    """`batch_norm` with the batch's statistics, and whether the running ones were moved.
+
+    A batch that is empty or not finite, and one of numbers so large that the running arrays' dtype cannot hold their
+    statistics, moves nothing.
+    """
+    x, mean, var, weight, bias = _checked(input, running_mean, running_var, weight, bias)
+    data = x.array
+    if data.size == data.shape[1] and data.size:
         raise ShapeError(
             f"batch_norm: one value per channel in training (input of shape {x.shape}): its variance is 0 and every "
             "output would be the bias. Use a larger batch; a loader's drop_last=True leaves out a last batch of one"
         )
-    y, mean, var = apply(ops.batch_norm, x, weight, bias, eps)
-    return y, mean, var * (count / (count - 1)) if count else np.full_like(var, np.nan)
+    y, _, moved = apply(ops.batch_norm, x, weight, bias, eps, mean, var, momentum, relu)
+    if moved:
+        for array in (mean, var):
+            if array is not None:
+                mark_changed(array, "batch_norm in training")
+    return y, moved
 
 
-def update_running(running_mean: Any, running_var: Any, mean: Array, var: Array, momentum: float) -> bool:
-    """running = (1 − momentum)·running + momentum·new, in place, for the arrays that are not None.
+def _checked(
+    input: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any
+) -> tuple[Tensor, Array | None, Array | None, Any, Any]:
+    """The arguments, if all go together: the input as a Tensor, running statistics as arrays."""
+    x = input if type(input) is Tensor else as_tensor(input)
+    shape, dtype = x.array.shape, x.array.dtype
+    values = [_array(value) for value in (running_mean, running_var, weight, bias)]
+    for value in values:
+        if value is not None and (value.shape != shape[1:2] or value.dtype != dtype):
+            raise _misfit(x, values)
+    if dtype.kind != "f" or len(shape) < 2:
+        raise _misfit(x, values)
+    # Tensors stay Tensors: gradients flow to them.
+    return (
+        x,
+        values[0],
+        values[1],
+        weight if isinstance(weight, Tensor) else values[2],
+        bias if isinstance(bias, Tensor) else values[3],
+    )
 
-    A batch that was empty or not finite has statistics that are not, and one of huge numbers has some that the arrays'
-    dtype cannot hold: it changes nothing, and False is returned.
-    """
-    pairs = [(_array(a), new) for a, new in ((running_mean, mean), (running_var, var)) if a is not None]
-    # NaN is not below anything.
-    if not all(np.abs(new).max(initial=0.0) <= np.finfo(array.dtype).max for array, new in pairs):
-        return False
-    for array, new in pairs:
-        array *= 1 - momentum
-        array += momentum * new
-        mark_changed(array, "batch_norm in training")
-    return True
+
+def _array(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.array
+    return value if value is None or isinstance(value, np.ndarray) else as_tensor(value).array
 
 
-def _checked(input: Any, **channel_arrays: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Input, weight and bias as Tensors that go together with each other and with the running arrays."""
-    x = as_tensor(input)
+def _misfit(x: Tensor, values: list[Any]) -> Exception:
+    """What does not go together."""
     if x.ndim < 2:
-        raise ShapeError(f"batch_norm: expected an input of shape (N, C, ...), got {x.shape}")
-    check_floating("batch_norm", x)
-    for name, array in channel_arrays.items():
-        if array is not None and tuple(array.shape) != x.shape[1:2]:
-            raise ShapeError(
-                f"batch_norm: an input of shape {x.shape} needs a {name} of {x.shape[1:2]}, got {tuple(array.shape)}"
-            )
-    check_dtypes("batch_norm", input=x, **channel_arrays)
-    weight, bias = channel_arrays["weight"], channel_arrays["bias"]
-    return x, None if weight is None else as_tensor(weight), None if bias is None else as_tensor(bias)
-
-
-def _array(value: Any) -> Array:
-    return value.data if isinstance(value, Tensor) else value
+        return ShapeError(f"batch_norm: expected an input of shape (N, C, ...), got {x.shape}")
+    if x.dtype.kind != "f":
+        return DTypeError(f"batch_norm: expected a floating tensor, got {x.dtype}; use .float() first")
+    dtypes = [f"input {x.dtype}"]
+    for name, value in zip(("running_mean", "running_var", "weight", "bias"), values, strict=True):
+        if value is not None:
+            if value.shape != x.shape[1:2]:
+                wanted = x.shape[1:2]
+                return ShapeError(
+                    f"batch_norm: an input of shape {x.shape} needs a {name} of {wanted}, got {value.shape}"
+                )
+            dtypes.append(f"{name} {value.dtype}")
+    given = ", ".join(dtypes)
+    return DTypeError(
+        f"batch_norm: expected one dtype, got {given}; cast the input with .to() or the module with .to()"
+    )

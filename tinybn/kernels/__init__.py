@@ -5,24 +5,17 @@ made, in the layouts that their names end with (`tinybn.kernels.layout`). The fu
 make the outputs, and choose the number of threads.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinybn._typing import Array
-from tinybn.errors import ShapeError
 from tinybn.kernels import builds, layout, reference
 from tinybn.threads import get_num_threads
 
-_LAYOUTS = ("ncs", "mc")
 _NAMES = {
-    "batchnorm": [
-        f"{kernel}_{suffix}"
-        for kernel in ("batch_moments", "batch_norm", "normalize", "batch_norm_backward", "normalize_backward")
-        for suffix in _LAYOUTS
-    ],
+    "batchnorm": ["batch_moments", "batch_norm", "normalize", "batch_norm_backward", "normalize_backward"],
     "pooling": ["max_pool2d", "scatter_plane"],
     "special": ["erf"],
 }
@@ -30,94 +23,144 @@ _NAMES = {
 BUILD, _modules = builds.load(*_NAMES)
 COMPILED = BUILD != "numpy"
 
-KERNELS: dict[str, tuple[Callable[..., None] | None, Callable[..., None]]] = {
+KERNELS: dict[str, tuple[Callable[..., Any] | None, Callable[..., Any]]] = {
     name: (getattr(module, name, None), getattr(reference, name))
     for module, names in zip(_modules, _NAMES.values(), strict=True)
     for name in names
 }
 _chosen = {name: compiled or twin for name, (compiled, twin) in KERNELS.items()}
 
-# Below so many elements a second thread costs more than it saves. To wake one that sleeps takes 20 to 80 µs; that is
-# what BatchNorm does with 2¹⁹ float32 on one core with AVX-512, and max-pooling and erf with a small part of them.
-THREADED_SIZE = 1 << 20
+# What is asked of a kernel once, so that a call on a small batch is not mostly lookups.
+_batch_moments, _batch_norm, _normalize = (_chosen[name] for name in _NAMES["batchnorm"][:3])
+_batch_norm_backward, _normalize_backward = (_chosen[name] for name in _NAMES["batchnorm"][3:])
+_ready = _modules[0].ready if _modules[0] else layout.never_ready
+
+# Below so many elements a second thread costs more than it saves: to wake one that sleeps takes 20 to 40 µs.
+THREADED_SIZE = 1 << 19
 THREADED_POOLING_SIZE = 1 << 16
 THREADED_ERF_SIZE = 1 << 15
 
-
-def batch_moments(x: Array) -> tuple[Array, Array]:
-    """Mean and biased variance per channel of x (N, C, ...), float64 (C,); zeros for an empty batch."""
-    x, order = layout.prepared("batch_moments", x)
-    mean, var = np.zeros((2, x.shape[1]))
-    if x.size:
-        _chosen[f"batch_moments_{order}"](mean, var, layout.view(x, order), _threads(x))
-    return mean, var
+# From so many bytes on an output of BatchNorm is streamed past the caches. That makes the kernel faster (6.4 MB: by a
+# third if the memory is not in a cache yet) and the op that reads it next slower (by a tenth of both, if it was).
+STREAMED_BYTES = 1 << 22
 
 
-def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float) -> tuple[Array, Array, Array]:
+def batch_moments(x: Array) -> Array:
+    """Mean and biased variance per channel of x (N, C, ...): float64 (2, C); zeros for an empty batch."""
+    if not _ready(x, None, None, None, None, None, False):
+        x = layout.prepared("batch_moments", x)
+    moments = np.empty((2, x.shape[1]))
+    _batch_moments(moments, x, _threads(x))
+    return moments
+
+
+def batch_norm(
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    momentum: float = 0.1,
+    relu: bool = False,
+) -> tuple[Array, Array, bool]:
     """y = (x − mean)·rstd·weight + bias with the batch's own mean and biased variance.
 
     Args:
         x: (N, C, ...), float32 or float64. The output has its layout.
         weight, bias: (C,), or None for 1 and 0.
         eps: added to the variance, inside the root.
+        running_mean, running_var: (C,) of x's dtype, changed in place, or None: running = (1 − momentum)·running +
+            momentum·new, with the unbiased variance. A batch that is empty or not finite leaves them alone.
+        momentum: the weight of the new statistics.
+        relu: max(y, 0) instead of y.
 
     Returns:
-        y like x, and mean and variance, float64 (C,).
+        y like x; mean and variance, float64 (2, C); whether the batch was one that moves running statistics.
 
     Raises:
         ShapeError, DTypeError: arguments that do not go together.
     """
-    x, order = layout.prepared("batch_norm", x)
-    y = np.empty_like(x)
-    mean, var = np.zeros((2, x.shape[1]))
-    if x.size:
-        affine = _channel_array("weight", weight, x, 1.0), _channel_array("bias", bias, x, 0.0)
-        views = layout.view(y, order), mean, var, layout.view(x, order)
-        _chosen[f"batch_norm_{order}"](*views, *affine, eps, _threads(x))
-    return y, mean, var
+    if not _ready(x, None, weight, bias, running_mean, running_var, False):
+        x = layout.prepared("batch_norm", x)
+        weight, bias = layout.channels("weight", weight, x), layout.channels("bias", bias, x)
+        mean, var = layout.channels("running_mean", running_mean, x), layout.channels("running_var", running_var, x)
+        if mean is not running_mean or var is not running_var:  # copies, or new views
+            made = batch_norm(x, weight, bias, eps, mean, var, momentum, relu)
+            if running_mean is not None:
+                running_mean[...] = mean
+            if running_var is not None:
+                running_var[...] = var
+            return made
+    y, moments = np.empty_like(x), np.empty((2, x.shape[1]))
+    moved = _batch_norm(
+        y, moments, x, weight, bias, running_mean, running_var, momentum, eps, relu, _threads(x), _streamed(x)
+    )
+    return y, moments, moved
 
 
-def normalize(x: Array, mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float) -> Array:
+def normalize(
+    x: Array, mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, relu: bool = False
+) -> Array:
     """`batch_norm` with a mean and a variance (C,) that are given."""
-    x, order = layout.prepared("normalize", x)
+    if not _ready(x, None, weight, bias, mean, var, True):
+        x = layout.prepared("normalize", x)
+        weight, bias = layout.channels("weight", weight, x), layout.channels("bias", bias, x)
+        mean, var = layout.statistics(mean, var, x)
     y = np.empty_like(x)
-    if x.size:
-        statistics = _channel_array("mean", mean, x, 0.0, np.float64), _channel_array("var", var, x, 1.0, np.float64)
-        affine = _channel_array("weight", weight, x, 1.0), _channel_array("bias", bias, x, 0.0)
-        views = layout.view(y, order), layout.view(x, order)
-        _chosen[f"normalize_{order}"](*views, *statistics, *affine, eps, _threads(x))
+    _normalize(y, x, mean, var, weight, bias, eps, relu, _threads(x), _streamed(x))
     return y
 
 
 def batch_norm_backward(
-    dy: Array, x: Array, mean: Array, var: Array, weight: Array | None, eps: float
+    dy: Array,
+    x: Array,
+    mean: Array,
+    var: Array,
+    weight: Array | None,
+    eps: float,
+    bias: Array | None = None,
+    relu: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """dx, dweight, dbias of `batch_norm`, whose mean and variance these are.
+    """dx, dweight, dbias of `batch_norm`, whose mean and variance these are; bias matters with relu only.
 
     dx = weight·rstd·(dy − Σdy/M − x̂·Σ(dy·x̂)/M), dweight = Σ dy·x̂, dbias = Σ dy
     """
-    return _backward("batch_norm_backward", dy, x, mean, var, weight, eps)
+    return _backward(_batch_norm_backward, dy, x, mean, var, weight, bias, eps, relu)
 
 
 def normalize_backward(
-    dy: Array, x: Array, mean: Array, var: Array, weight: Array | None, eps: float
+    dy: Array,
+    x: Array,
+    mean: Array,
+    var: Array,
+    weight: Array | None,
+    eps: float,
+    bias: Array | None = None,
+    relu: bool = False,
 ) -> tuple[Array, Array, Array]:
     """dx, dweight, dbias of `normalize`: dx = weight·rstd·dy, and the sums of `batch_norm_backward`."""
-    return _backward("normalize_backward", dy, x, mean, var, weight, eps)
+    return _backward(_normalize_backward, dy, x, mean, var, weight, bias, eps, relu)
 
 
 def _backward(
-    name: str, dy: Array, x: Array, mean: Array, var: Array, weight: Array | None, eps: float
+    kernel: Callable[..., None],
+    dy: Array,
+    x: Array,
+    mean: Array,
+    var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    relu: bool,
 ) -> tuple[Array, Array, Array]:
-    x, order = layout.prepared(name, x)
-    dy = layout.like(x, dy, name)
-    dx = np.empty_like(x)
-    sums = np.zeros((2, x.shape[1]))  # dweight, dbias
-    if x.size:
-        statistics = _channel_array("mean", mean, x, 0.0, np.float64), _channel_array("var", var, x, 1.0, np.float64)
-        views = layout.view(dx, order), *sums, layout.view(dy, order), layout.view(x, order)
-        _chosen[f"{name}_{order}"](*views, *statistics, _channel_array("weight", weight, x, 1.0), eps, _threads(x))
-    dweight, dbias = sums.astype(x.dtype)
+    if not _ready(x, dy, weight, bias, mean, var, True):
+        x = layout.prepared(kernel.__name__, x)
+        dy = layout.like(x, dy, kernel.__name__)
+        weight, bias = layout.channels("weight", weight, x), layout.channels("bias", bias, x)
+        mean, var = layout.statistics(mean, var, x)
+    dx, dweight, dbias = np.empty_like(x), np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+    kernel(dx, dweight, dbias, dy, x, mean, var, weight, bias, eps, relu, _threads(x), _streamed(x))
     return dx, dweight, dbias
 
 
@@ -133,7 +176,8 @@ def max_pool2d(
 
     NaN is larger than everything, the first of equal values wins, and a window on padding alone gives −inf and −1.
     """
-    x, order = layout.prepared("max_pool2d", x)
+    x = layout.prepared("max_pool2d", x)
+    order = layout.order(x)
     y, index = (layout.make(np.empty, order, (*x.shape[:2], *size), dtype) for dtype in (x.dtype, np.int32))
     if y.size:
         planes = [_planes(a, order) for a in (y, index, x)]
@@ -167,22 +211,9 @@ def _planes(x: Array, order: str) -> Array:
     return layout.channels_last(x) if order == "mc" else x.reshape(-1, *x.shape[2:], 1)
 
 
-def _channel_array(name: str, value: Array | None, x: Array, default: float, dtype: Any = None) -> Array:
-    """A contiguous (C,) array of x's dtype, or of the one given."""
-    dtype = dtype or x.dtype
-    if value is None:
-        return _constant(x.shape[1], default, dtype)
-    if value.shape != x.shape[1:2]:
-        raise ShapeError(f"{name}: expected shape {x.shape[1:2]} for an input of {x.shape}, got {value.shape}")
-    return np.ascontiguousarray(value, dtype)
-
-
-@functools.lru_cache(maxsize=64)
-def _constant(n: int, value: float, dtype: Any) -> Array:
-    array = np.full(n, value, dtype)
-    array.flags.writeable = False  # everybody gets the same one
-    return array
-
-
 def _threads(x: Array, least: int = THREADED_SIZE) -> int:
     return get_num_threads() if x.size >= least else 1
+
+
+def _streamed(x: Array) -> bool:
+    return x.nbytes >= STREAMED_BYTES

@@ -1,20 +1,33 @@
 from tinybn._typing import Array
 
-def batch_moments_ncs(mean: Array, var: Array, x: Array, threads: int) -> None: ...
-def batch_moments_mc(mean: Array, var: Array, x: Array, threads: int) -> None: ...
-def batch_norm_ncs(
-    y: Array, mean: Array, var: Array, x: Array, weight: Array, bias: Array, eps: float, threads: int
+def batch_moments(moments: Array, x: Array, threads: int) -> None: ...
+def batch_norm(
+    y: Array,
+    moments: Array,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    momentum: float,
+    eps: float,
+    relu: bool,
+    threads: int,
+    stream: bool,
+) -> bool: ...
+def normalize(
+    y: Array,
+    x: Array,
+    mean: Array,
+    var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    relu: bool,
+    threads: int,
+    stream: bool,
 ) -> None: ...
-def batch_norm_mc(
-    y: Array, mean: Array, var: Array, x: Array, weight: Array, bias: Array, eps: float, threads: int
-) -> None: ...
-def normalize_ncs(
-    y: Array, x: Array, mean: Array, var: Array, weight: Array, bias: Array, eps: float, threads: int
-) -> None: ...
-def normalize_mc(
-    y: Array, x: Array, mean: Array, var: Array, weight: Array, bias: Array, eps: float, threads: int
-) -> None: ...
-def batch_norm_backward_ncs(
+def batch_norm_backward(
     dx: Array,
     dweight: Array,
     dbias: Array,
@@ -22,11 +35,14 @@ def batch_norm_backward_ncs(
     x: Array,
     mean: Array,
     var: Array,
-    weight: Array,
+    weight: Array | None,
+    bias: Array | None,
     eps: float,
+    relu: bool,
     threads: int,
+    stream: bool,
 ) -> None: ...
-def batch_norm_backward_mc(
+def normalize_backward(
     dx: Array,
     dweight: Array,
     dbias: Array,
@@ -34,31 +50,19 @@ def batch_norm_backward_mc(
     x: Array,
     mean: Array,
     var: Array,
-    weight: Array,
+    weight: Array | None,
+    bias: Array | None,
     eps: float,
+    relu: bool,
     threads: int,
+    stream: bool,
 ) -> None: ...
-def normalize_backward_ncs(
-    dx: Array,
-    dweight: Array,
-    dbias: Array,
-    dy: Array,
+def ready(
     x: Array,
-    mean: Array,
-    var: Array,
-    weight: Array,
-    eps: float,
-    threads: int,
-) -> None: ...
-def normalize_backward_mc(
-    dx: Array,
-    dweight: Array,
-    dbias: Array,
-    dy: Array,
-    x: Array,
-    mean: Array,
-    var: Array,
-    weight: Array,
-    eps: float,
-    threads: int,
-) -> None: ...
+    like: Array | None,
+    weight: Array | None,
+    bias: Array | None,
+    mean: Array | None,
+    var: Array | None,
+    given: bool,
+) -> bool: ...

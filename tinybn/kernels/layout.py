@@ -1,6 +1,7 @@
-"""How arrays are seen by the kernels: as (N, C, S) or as (M, C)."""
+"""The two layouts of arrays that kernels take, and how others are brought to them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +11,10 @@ from tinybn.errors import DTypeError, ShapeError
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def prepared(name: str, x: Array) -> tuple[Array, str]:
-    """x (N, C, ...) in one of the layouts, copied if it is in neither, and the layout's name.
+def prepared(name: str, x: Array) -> Array:
+    """x (N, C, ...) contiguous or channels-last, copied if it is neither.
 
-    ``mc``: channels last in memory, which dense data always is. ``ncs``: contiguous, with one channel or with more than
-    one position per channel. Read-only arrays stay as they are; misaligned and byte-swapped ones are copied.
+    Read-only arrays stay as they are; misaligned and byte-swapped ones are copied.
 
     Raises:
         ShapeError: x has fewer than two axes.
@@ -29,27 +29,47 @@ def prepared(name: str, x: Array) -> tuple[Array, str]:
         x = x.astype(native)
     if not x.flags.aligned:
         x = x.copy("K")
-    if x.shape[1] > 1 and channels_last(x).flags.c_contiguous:
-        return x, "mc"
-    if x.flags.c_contiguous:
-        return x, "ncs"
+    if x.flags.c_contiguous or channels_last(x).flags.c_contiguous:
+        return x
     if x.ndim > 2 and abs(x.strides[1]) < min(abs(stride) for stride in x.strides[2:]):  # a cut from channels-last data
-        return prepared(name, np.moveaxis(np.ascontiguousarray(channels_last(x)), -1, 1))
-    return prepared(name, np.ascontiguousarray(x))
+        return np.moveaxis(np.ascontiguousarray(channels_last(x)), -1, 1)
+    return np.ascontiguousarray(x)
+
+
+def order(x: Array) -> str:
+    """The layout of a prepared array.
+
+    ``mc``: channels last in memory, which dense data always is. ``ncs``: contiguous, with one channel or with more than
+    one position per channel.
+    """
+    return "mc" if x.shape[1] > 1 and channels_last(x).flags.c_contiguous else "ncs"
+
+
+def channels(name: str, value: Array | None, x: Array, dtype: DTypeLike = None) -> Array | None:
+    """A contiguous, aligned (C,) array of x's dtype, or of the one given; None stays None.
+
+    Raises:
+        ShapeError: another number of channels.
+    """
+    if value is not None and value.shape != x.shape[1:2]:
+        raise ShapeError(f"{name}: expected shape {x.shape[1:2]} for an input of {x.shape}, got {value.shape}")
+    return None if value is None else np.require(value, dtype or x.dtype, ["C", "A"])
+
+
+def statistics(mean: Array, var: Array, x: Array) -> tuple[Any, Any]:
+    """Mean and variance as kernels take them: both of x's dtype, or else both float64."""
+    dtype = x.dtype if mean.dtype == var.dtype == x.dtype else np.dtype(np.float64)
+    return channels("mean", mean, x, dtype), channels("var", var, x, dtype)
+
+
+def never_ready(*arrays: Any) -> bool:
+    """In place of the compiled kernels' `ready`: their twins take anything, once it has been checked."""
+    return False
 
 
 def channels_last(x: Array) -> Array:
     """A view (N, ..., C) of (N, C, ...)."""
     return x.transpose(0, *range(2, x.ndim), 1)
-
-
-def view(x: Array, layout: str) -> Array:
-    """(N, C, S) or (M, C) on the memory of x (N, C, ...), which lies in that layout."""
-    if layout == "mc":
-        return channels_last(x).reshape(-1, x.shape[1])
-    if x.shape[1] == 1:  # all of it is one row
-        return x.reshape(1, 1, -1)
-    return x.reshape(x.shape[0], x.shape[1], -1)
 
 
 def make(new: Callable[..., Array], layout: str, shape: Shape, dtype: DTypeLike) -> Array:
@@ -70,8 +90,8 @@ def like(x: Array, dy: Array, name: str) -> Array:
     if dy.shape != x.shape:
         raise ShapeError(f"{name}: the gradient has shape {dy.shape}; the input has {x.shape}")
     if dy.dtype == x.dtype and dy.flags.aligned:
-        same = dy.flags.c_contiguous if x.flags.c_contiguous else channels_last(dy).flags.c_contiguous
-        if same or dy.strides == x.strides:
+        same = channels_last(dy).flags.c_contiguous if order(x) == "mc" else dy.flags.c_contiguous
+        if same:
             return dy
     out = np.empty_like(x)
     out[...] = dy

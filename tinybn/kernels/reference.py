@@ -10,40 +10,74 @@ import numpy as np
 
 from tinybn._typing import Array
 
-# --- BatchNorm -------------------------------------------------------------------------------------------------------
-# An (N, C, S) array reduces over axes 0 and 2, an (M, C) array over axis 0; statistics line up with axis 1 of either.
+# --- BatchNorm, on (N, C, ...) ----------------------------------------------------------------------------------------
 
 
-def batch_moments_ncs(mean: Array, var: Array, x: Array, threads: int) -> None:
-    """Mean and biased variance per channel, in float64."""
-    axes = (0, 2) if x.ndim == 3 else (0,)
-    x = x.astype(np.float64)
-    with np.errstate(all="ignore"):
-        mean[...] = x.mean(axis=axes)
-        deviation = x - _channels(mean, x)
-        correction = deviation.mean(axis=axes)  # what rounding has left in the mean
-        var[...] = (deviation * deviation).mean(axis=axes) - correction * correction
-        mean += correction
+def batch_moments(moments: Array, x: Array, threads: int) -> None:
+    """Mean and biased variance per channel, float64 (2, C); zeros for an empty batch."""
+    moments[...] = 0
+    if x.size:
+        axes, mean = _reduced(x), moments[0]
+        x = x.astype(np.float64)
+        with np.errstate(all="ignore"):
+            mean[...] = x.mean(axis=axes)
+            deviation = x - _channels(mean, x)
+            correction = deviation.mean(axis=axes)  # what rounding has left in the mean
+            moments[1] = (deviation * deviation).mean(axis=axes) - correction * correction
+            mean += correction
 
 
-def batch_norm_ncs(
-    y: Array, mean: Array, var: Array, x: Array, weight: Array, bias: Array, eps: float, threads: int
+def batch_norm(
+    y: Array,
+    moments: Array,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    momentum: float,
+    eps: float,
+    relu: bool,
+    threads: int,
+    stream: bool,
+) -> bool:
+    """Moments of x, x normalized with them, and running = (1 − momentum)·running + momentum·new.
+
+    The running statistics, of which the variance is the unbiased one, are left alone, and False is returned, when they
+    could not hold the new ones: after a batch that is empty or not finite.
+    """
+    batch_moments(moments, x, threads)
+    normalize(y, x, moments[0], moments[1], weight, bias, eps, relu, threads, stream)
+    count = x.size // max(1, x.shape[1])
+    new = moments * [[1.0], [count / (count - 1) if count > 1 else 0.0]]
+    if not count or not np.abs(new).max(initial=0.0) <= np.finfo(x.dtype).max:  # NaN is not below anything
+        return False
+    for running, values in zip((running_mean, running_var), new, strict=True):
+        if running is not None:
+            running[...] = (1 - momentum) * running + momentum * values
+    return True
+
+
+def normalize(
+    y: Array,
+    x: Array,
+    mean: Array,
+    var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    relu: bool,
+    threads: int,
+    stream: bool,
 ) -> None:
-    """Moments of x, and x normalized with them."""
-    batch_moments_ncs(mean, var, x, threads)
-    normalize_ncs(y, x, mean, var, weight, bias, eps, threads)
-
-
-def normalize_ncs(
-    y: Array, x: Array, mean: Array, var: Array, weight: Array, bias: Array, eps: float, threads: int
-) -> None:
-    """y = (x − mean)·rstd·weight + bias with rstd = 1/√(var + eps)."""
+    """y = (x − mean)·rstd·weight + bias with rstd = 1/√(var + eps); relu: max(y, 0)."""
     with np.errstate(all="ignore"):
-        centered = x.astype(np.float64) - _channels(mean, x)
-        y[...] = centered * _channels(weight / np.sqrt(var + eps), x) + _channels(bias, x)
+        y[...] = _normalized(x, mean, var, weight, bias, eps)
+        if relu:
+            np.maximum(y, 0, out=y)
 
 
-def batch_norm_backward_ncs(
+def batch_norm_backward(
     dx: Array,
     dweight: Array,
     dbias: Array,
@@ -51,20 +85,18 @@ def batch_norm_backward_ncs(
     x: Array,
     mean: Array,
     var: Array,
-    weight: Array,
+    weight: Array | None,
+    bias: Array | None,
     eps: float,
+    relu: bool,
     threads: int,
+    stream: bool,
 ) -> None:
-    """dx = weight·rstd·(dy − Σdy/M − x̂·Σ(dy·x̂)/M), dweight = Σ dy·x̂, dbias = Σ dy."""
-    normalize_backward_ncs(dx, dweight, dbias, dy, x, mean, var, weight, eps, threads)
-    with np.errstate(all="ignore"):
-        rstd, count = 1 / np.sqrt(var + eps), x.size // len(mean)
-        x_hat = (x.astype(np.float64) - _channels(mean, x)) * _channels(rstd, x)
-        inner = dy - _channels(dbias / count, x) - x_hat * _channels(dweight / count, x)
-        dx[...] = _channels(weight * rstd, x) * inner
+    """dx = weight·rstd·(dy − Σdy/M − x̂·Σ(dy·x̂)/M), dweight = Σ dy·x̂, dbias = Σ dy; relu: dy counts where y > 0."""
+    _gradients(True, dx, dweight, dbias, dy, x, mean, var, weight, bias, eps, relu)
 
 
-def normalize_backward_ncs(
+def normalize_backward(
     dx: Array,
     dweight: Array,
     dbias: Array,
@@ -72,18 +104,50 @@ def normalize_backward_ncs(
     x: Array,
     mean: Array,
     var: Array,
-    weight: Array,
+    weight: Array | None,
+    bias: Array | None,
     eps: float,
+    relu: bool,
     threads: int,
+    stream: bool,
 ) -> None:
     """dx = weight·rstd·dy, dweight = Σ dy·x̂, dbias = Σ dy: the statistics are constants."""
-    axes = (0, 2) if x.ndim == 3 else (0,)
+    _gradients(False, dx, dweight, dbias, dy, x, mean, var, weight, bias, eps, relu)
+
+
+def _gradients(
+    own: bool,
+    dx: Array,
+    dweight: Array,
+    dbias: Array,
+    dy: Array,
+    x: Array,
+    mean: Array,
+    var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    relu: bool,
+) -> None:
+    axes, count = _reduced(x), x.size // max(1, x.shape[1])
     with np.errstate(all="ignore"):
-        rstd = 1 / np.sqrt(var + eps)
-        x_hat = (x.astype(np.float64) - _channels(mean, x)) * _channels(rstd, x)
-        dweight[...] = (dy * x_hat).sum(axis=axes)
-        dbias[...] = dy.sum(axis=axes, dtype=np.float64)
-        dx[...] = dy * _channels(weight * rstd, x)
+        x_hat = _normalized(x, mean, var, None, None, eps)
+        dy = dy.astype(np.float64)
+        if relu:
+            dy[_normalized(x, mean, var, weight, bias, eps) <= 0] = 0
+        sum_dy_x_hat, sum_dy = (dy * x_hat).sum(axis=axes), dy.sum(axis=axes)
+        dweight[...], dbias[...] = sum_dy_x_hat, sum_dy
+        if own and count:
+            dy = dy - _channels(sum_dy / count, x) - x_hat * _channels(sum_dy_x_hat / count, x)
+        rstd = 1 / np.sqrt(var.astype(np.float64) + eps)
+        dx[...] = dy * _channels(rstd if weight is None else weight * rstd, x)
+
+
+def _normalized(x: Array, mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float) -> Array:
+    rstd = 1 / np.sqrt(var.astype(np.float64) + eps)
+    centered = x.astype(np.float64) - _channels(mean, x)
+    y = centered * _channels(rstd if weight is None else weight * rstd, x)
+    return y if bias is None else y + _channels(bias, x)
 
 
 def _channels(values: Array, x: Array) -> Array:
@@ -91,12 +155,8 @@ def _channels(values: Array, x: Array) -> Array:
     return values.astype(np.float64).reshape((1, -1) + (1,) * (x.ndim - 2))
 
 
-# The two layouts differ for NumPy only in the axes, which every function above reads off its arrays.
-batch_moments_mc = batch_moments_ncs
-batch_norm_mc = batch_norm_ncs
-normalize_mc = normalize_ncs
-batch_norm_backward_mc = batch_norm_backward_ncs
-normalize_backward_mc = normalize_backward_ncs
+def _reduced(x: Array) -> tuple[int, ...]:
+    return (0, *range(2, x.ndim))
 
 
 # --- max-pooling, on (N, H, W, C) ------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ from typing import Any
 
 from tinybn import functional as F
 from tinybn._tensor import Tensor, as_tensor
-from tinybn._typing import Array, DTypeLike
+from tinybn._typing import DTypeLike
 from tinybn.errors import ShapeError
-from tinybn.functional.normalization import batch_norm_training, update_running
+from tinybn.functional.normalization import batch_norm_training
 from tinybn.nn.module import Module
 from tinybn.nn.parameter import Parameter
 
@@ -50,23 +50,22 @@ class _BatchNorm(Module):
             self.weight.data.fill(1)
             self.bias.data.fill(0)
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: Any, relu: bool = False) -> Tensor:
+        """``relu``: the output of a ReLU behind, made in the same pass."""
         x = as_tensor(input)
         if x.ndim not in self.input_ndims or x.shape[1] != self.num_features:
             shapes = self.input_shapes.replace("C", str(self.num_features))
             raise ShapeError(f"expected an input of shape {shapes}, got {x.shape}")
-        if self.training or self.running_mean is None:
-            y, mean, var = batch_norm_training(x, self.weight, self.bias, self.eps)
-            if self.training and self.num_batches_tracked is not None:
-                self._track(mean, var, self.num_batches_tracked)
-            return y
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-
-    def _track(self, mean: Array, var: Array, seen: Tensor) -> None:
-        """Move the running statistics; momentum None weighs all batches so far alike."""
-        momentum = 1 / (int(seen.data) + 1) if self.momentum is None else self.momentum
-        if update_running(self.running_mean, self.running_var, mean, var, momentum):
+        mean, var, seen = self.running_mean, self.running_var, self.num_batches_tracked
+        if not self.training and mean is not None:
+            return F.batch_norm(x, mean, var, self.weight, self.bias, eps=self.eps, relu=relu)
+        if not self.training or seen is None:
+            return batch_norm_training(x, None, None, self.weight, self.bias, eps=self.eps, relu=relu)[0]
+        momentum = 1 / (int(seen.data) + 1) if self.momentum is None else self.momentum  # None weighs all batches alike
+        y, moved = batch_norm_training(x, mean, var, self.weight, self.bias, momentum, self.eps, relu)
+        if moved:
             seen.data[...] += 1
+        return y
 
     def extra_repr(self) -> str:
         return (

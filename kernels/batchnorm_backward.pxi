@@ -1,0 +1,179 @@
+# The backward: dweight, dbias, and dx.
+
+cdef void _gradients(
+    bint own, floating *dx, floating *dweight, floating *dbias, const floating *dy, const floating *x,
+    Statistics given, const floating *weight, const floating *bias, double eps, bint relu, Form form, int threads,
+    bint stream,
+) noexcept nogil:
+    cdef Cut cut
+    cdef Py_ssize_t b
+    if form.N * form.S * form.C == 0:
+        _clear(dweight, dbias, form.C)
+        return
+    cut = _cut(form, 2)
+    if threads > 1 and _share_blocks(&cut, threads):
+        for b in prange(cut.blocks, schedule="dynamic", num_threads=threads):
+            _block_gradients(own, dx, dweight, dbias, dy, x, given, weight, bias, eps, relu, stream, &cut, b, 1)
+    else:
+        for b in range(cut.blocks):
+            _block_gradients(own, dx, dweight, dbias, dy, x, given, weight, bias, eps, relu, stream, &cut, b, threads)
+
+
+cdef void _block_gradients(
+    bint own, floating *dx, floating *dweight, floating *dbias, const floating *dy, const floating *x,
+    Statistics given, const floating *weight, const floating *bias, double eps, bint relu, bint stream, Cut *cut,
+    Py_ssize_t b, int threads,
+) noexcept nogil:
+    cdef double total[SLICES * WIDTH]
+    cdef double product[SLICES * WIDTH]
+    cdef floating high[WIDTH]
+    cdef floating scale[WIDTH]
+    cdef floating offset[WIDTH]
+    cdef floating slope[WIDTH]
+    cdef floating level[WIDTH]
+    cdef Py_ssize_t first = b * cut.channels, channels = _block_channels(cut, b), M = cut.form.N * cut.form.S, i, c
+    cdef double rstd, dyx
+    for c in range(channels):
+        _forward_line(&high[c], &scale[c], &offset[c], given, weight, bias, eps, first + c)
+
+    if threads > 1 and cut.slices > 1:
+        for i in prange(cut.slices, schedule="dynamic", num_threads=threads):
+            _slice_products(&total[i * WIDTH], &product[i * WIDTH], dy, x, high, scale, offset, relu, cut, b, i)
+    else:
+        for i in range(cut.slices):
+            _slice_products(&total[i * WIDTH], &product[i * WIDTH], dy, x, high, scale, offset, relu, cut, b, i)
+    _merge(total, product, cut.slices, channels)
+
+    # dx = ((dy - level) - (x - high)·slope)·scale; what the mean has below high is in level.
+    for c in range(channels):
+        rstd = _rstd(given, first + c, eps)
+        dyx = (product[c] - (_mean(given, first + c) - high[c]) * total[c]) * rstd
+        dweight[first + c] = <floating>dyx
+        dbias[first + c] = <floating>total[c]
+        slope[c] = <floating>(dyx / M * rstd)
+        level[c] = <floating>(total[c] / M - (_mean(given, first + c) - high[c]) * (dyx / M * rstd))
+    if threads > 1 and cut.slices > 1:
+        for i in prange(cut.slices, schedule="dynamic", num_threads=threads):
+            _slice_gradient(own, dx, dy, x, high, scale, offset, slope, level, relu, stream, cut, b, i)
+    else:
+        for i in range(cut.slices - 1, -1, -1):        # the last is still in the cache
+            _slice_gradient(own, dx, dy, x, high, scale, offset, slope, level, relu, stream, cut, b, i)
+
+
+cdef void _slice_products(
+    double *total, double *product, const floating *dy, const floating *x, const floating *high,
+    const floating *scale, const floating *offset, bint relu, Cut *cut, Py_ssize_t b, Py_ssize_t i,
+) noexcept nogil:
+    cdef Sheet a = _sheet(cut, b, i)
+    _sheet_products(total, product, dy, x, high, scale, offset, relu, &a)
+
+
+cdef void _slice_gradient(
+    bint own, floating *dx, const floating *dy, const floating *x, const floating *high, const floating *scale,
+    const floating *offset, const floating *slope, const floating *level, bint relu, bint stream, Cut *cut,
+    Py_ssize_t b, Py_ssize_t i,
+) noexcept nogil:
+    cdef floating highs[WIDTH]
+    cdef floating scales[WIDTH]
+    cdef floating offsets[WIDTH]
+    cdef floating slopes[WIDTH]
+    cdef floating levels[WIDTH]
+    cdef floating row[WIDTH]
+    cdef Sheet a = _sheet(cut, b, i)
+    cdef Py_ssize_t r, c, k, n, at
+    cdef floating *out
+    if a.S < BROAD:
+        _spread(highs, high, &a)
+        _spread(scales, scale, &a)
+        _spread(offsets, offset, &a)
+        _spread(slopes, slope, &a)
+        _spread(levels, level, &a)
+        for r in range(a.rows + (a.tail > 0)):
+            at, n = a.start + r * a.pitch, a.width if r < a.rows else a.tail
+            out = &row[0] if stream else &dx[at]
+            if own:
+                _gradient_line(out, &dy[at], &x[at], highs, scales, offsets, slopes, levels, relu, n)
+            else:
+                _scaled_line(out, &dy[at], &x[at], highs, scales, offsets, relu, n)
+            if stream:
+                tinybn_stream(&dx[at], row, n * sizeof(floating))
+    else:
+        for r in range(_slice_rows(cut, i)):
+            for c in range(a.channels):
+                at = a.start + (r * cut.form.C + c) * a.S
+                for k in range(0, a.S, 1 << 10):
+                    n = min(a.S - k, 1 << 10)
+                    out = &row[0] if stream else &dx[at + k]
+                    if own:
+                        _gradient_row(
+                            out, &dy[at + k], &x[at + k], high[c], scale[c], offset[c], slope[c], level[c], relu, n)
+                    else:
+                        _scaled_row(out, &dy[at + k], &x[at + k], high[c], scale[c], offset[c], relu, n)
+                    if stream:
+                        tinybn_stream(&dx[at + k], row, n * sizeof(floating))
+            if cut.ahead and b + 1 < cut.blocks:
+                at = a.start + r * cut.form.C * a.S + a.channels * a.S
+                tinybn_prefetch(&dy[at], a.channels * a.S * sizeof(floating))
+                tinybn_prefetch(&x[at], a.channels * a.S * sizeof(floating))
+    if stream:
+        tinybn_stream_end()
+
+
+cdef inline void _gradient_row(
+    floating *dx, const floating *dy, const floating *x, floating high, floating scale, floating offset,
+    floating slope, floating level, bint relu, Py_ssize_t n,
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef floating d, g
+    if relu:
+        for j in range(n):
+            d = x[j] - high
+            g = 0 if d * scale + offset <= 0 else dy[j]
+            dx[j] = ((g - level) - d * slope) * scale
+    else:
+        for j in range(n):
+            dx[j] = ((dy[j] - level) - (x[j] - high) * slope) * scale
+
+
+cdef inline void _gradient_line(
+    floating *dx, const floating *dy, const floating *x, const floating *high, const floating *scale,
+    const floating *offset, const floating *slope, const floating *level, bint relu, Py_ssize_t n,
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef floating d, g
+    if relu:
+        for j in range(n):
+            d = x[j] - high[j]
+            g = 0 if d * scale[j] + offset[j] <= 0 else dy[j]
+            dx[j] = ((g - level[j]) - d * slope[j]) * scale[j]
+    else:
+        for j in range(n):
+            dx[j] = ((dy[j] - level[j]) - (x[j] - high[j]) * slope[j]) * scale[j]
+
+
+cdef inline void _scaled_row(
+    floating *dx, const floating *dy, const floating *x, floating high, floating scale, floating offset, bint relu,
+    Py_ssize_t n,
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef floating g
+    for j in range(n):
+        if relu:
+            g = 0 if (x[j] - high) * scale + offset <= 0 else dy[j]
+            dx[j] = g * scale
+        else:
+            dx[j] = dy[j] * scale
+
+
+cdef inline void _scaled_line(
+    floating *dx, const floating *dy, const floating *x, const floating *high, const floating *scale,
+    const floating *offset, bint relu, Py_ssize_t n,
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef floating g
+    for j in range(n):
+        if relu:
+            g = 0 if (x[j] - high[j]) * scale[j] + offset[j] <= 0 else dy[j]
+            dx[j] = g * scale[j]
+        else:
+            dx[j] = dy[j] * scale[j]

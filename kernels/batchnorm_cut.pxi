@@ -1,0 +1,112 @@
+# How a tensor is cut: into blocks of channels that stay in the cache between two passes, these into slices of rows, and
+# these into sheets, the rectangles that the loops run over. The cut depends on the shape alone, and so do the bits.
+
+cdef enum:
+    LINE = 4096             # bytes of the longest row that a loop takes: some lines of this length fit the 32 KB L1
+    BLOCK = 3 << 17         # bytes of a block, of all its inputs together: it shares a 1 MB L2 with what is written
+    NARROW = 256            # (M, C) with fewer channels is one block: whole rows lie one behind the other
+    BROAD = 64              # from so many positions on a channel's row is a loop of its own
+    SLICES = 8              # a block has at most 8 slices ...
+    SLICE_ROWS = 512        # ... of at least so many rows
+
+cdef struct Cut:
+    Form form
+    Py_ssize_t width        # the most values in a row of a sheet
+    Py_ssize_t channels     # of a block
+    Py_ssize_t blocks
+    Py_ssize_t rows         # of a slice
+    Py_ssize_t slices
+    bint ahead              # read the next block's rows while this one's are written
+
+cdef struct Sheet:          # `copies` rectangles, `jump` apart, each `rows` × `width` and one more row of `tail` values
+    Py_ssize_t start        # where its first value is
+    Py_ssize_t copies, jump
+    Py_ssize_t rows, pitch, width, tail
+    Py_ssize_t channels, S  # the value in column j is of channel (j // S) % channels
+
+
+cdef Cut _cut(Form form, int inputs) noexcept nogil:
+    """For two passes over the inputs: blocks that stay in the cache, slices whose sums are merged."""
+    cdef Cut cut
+    cdef Py_ssize_t C = form.C, size = sizeof(float) if form.single else sizeof(double), most
+    cut.form = form
+    cut.width = LINE // size
+    most = max(1, BLOCK // (size * inputs * form.N * form.S))               # channels that fit
+    if form.S == 1:
+        cut.channels = C if C <= NARROW else min(C, max(<Py_ssize_t>NARROW, min(most, cut.width) // 32 * 32))
+    else:
+        cut.channels = min(C, min(most, max(1, cut.width // form.S)))
+    _even_blocks(&cut)
+    cut.rows = max(<Py_ssize_t>SLICE_ROWS, (form.N + SLICES - 1) // SLICES)
+    cut.slices = (form.N + cut.rows - 1) // cut.rows
+    cut.ahead = True
+    return cut
+
+
+cdef Cut _cut_for_one_pass(Form form) noexcept nogil:
+    """In the order of memory, as far as lines go."""
+    cdef Cut cut
+    cut.form = form
+    cut.width = LINE // (sizeof(float) if form.single else sizeof(double))
+    cut.channels = min(form.C, cut.width if form.S == 1 or form.S >= BROAD else cut.width // form.S)
+    _even_blocks(&cut)
+    cut.rows = max((form.N + 15) // 16, 1 if form.S >= BROAD else 32)
+    cut.slices = (form.N + cut.rows - 1) // cut.rows
+    cut.ahead = False
+    return cut
+
+
+cdef inline void _even_blocks(Cut *cut) noexcept nogil:
+    """If there are several blocks, make them as many for each of two or four threads."""
+    cdef Py_ssize_t C = cut.form.C
+    cut.blocks = (C + cut.channels - 1) // cut.channels
+    if cut.blocks > 1:
+        cut.blocks = (cut.blocks + 3) // 4 * 4
+        cut.channels = (C + cut.blocks - 1) // cut.blocks
+        cut.blocks = (C + cut.channels - 1) // cut.channels
+
+
+cdef Sheet _sheet(Cut *cut, Py_ssize_t block, Py_ssize_t slice) noexcept nogil:
+    cdef Sheet a
+    cdef Py_ssize_t C = cut.form.C, S = cut.form.S, rows = _slice_rows(cut, slice), folds
+    a.channels = _block_channels(cut, block)
+    a.S = S
+    a.start = (slice * cut.rows * C + block * cut.channels) * S
+    a.copies, a.jump = 1, 0
+    a.rows, a.pitch, a.width, a.tail = rows, C * S, a.channels * S, 0
+    if S == 1 and a.channels == C:                  # whole rows: several in a line make longer loops
+        folds = min(rows, cut.width // C)
+        a.rows, a.pitch, a.width, a.tail = rows // folds, folds * C, folds * C, rows % folds * C
+    elif S > cut.width:                             # one channel: its S values are cut into a multiple of four rows
+        a.copies, a.jump = rows, C * S
+        folds = (S + 4 * cut.width - 1) // (4 * cut.width) * 4
+        a.pitch = a.width = S // folds
+        a.rows = folds
+        a.tail = S - folds * a.width
+    return a
+
+
+cdef inline Py_ssize_t _block_channels(Cut *cut, Py_ssize_t block) noexcept nogil:
+    return min(cut.channels, cut.form.C - block * cut.channels)
+
+
+cdef inline Py_ssize_t _slice_rows(Cut *cut, Py_ssize_t slice) noexcept nogil:
+    return min(cut.rows, cut.form.N - slice * cut.rows)
+
+
+cdef inline bint _share_blocks(Cut *cut, int threads) noexcept nogil:
+    """Whether threads take whole blocks; otherwise they share the slices of each, if there are several."""
+    return cut.blocks >= 2 * threads or cut.slices == 1
+
+
+cdef inline void _spread(floating *line, const floating *values, Sheet *a) noexcept nogil:
+    """A line with each column's value, from those of the channels."""
+    cdef Py_ssize_t i, c, s
+    if a.S == 1:
+        for i in range(a.width // a.channels):
+            for c in range(a.channels):
+                line[i * a.channels + c] = values[c]
+    else:
+        for c in range(a.channels):
+            for s in range(min(a.S, a.width)):
+                line[c * a.S + s] = values[c]

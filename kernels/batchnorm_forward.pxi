@@ -1,0 +1,270 @@
+# The forward: moments, and y.
+
+cdef enum:
+    SAMPLE = 16             # rows that shift is taken from, at the most
+
+cdef void _moments(double *moments, const floating *x, Form form, int threads) noexcept nogil:
+    cdef Cut cut
+    cdef Py_ssize_t b
+    _clear(moments, &moments[form.C], form.C)
+    if form.N * form.S * form.C == 0:
+        return
+    cut = _cut(form, 1)
+    if threads > 1 and _share_blocks(&cut, threads):
+        for b in prange(cut.blocks, schedule="dynamic", num_threads=threads):
+            _block_moments(moments, x, &cut, b, 1)
+    else:
+        for b in range(cut.blocks):
+            _block_moments(moments, x, &cut, b, threads)
+
+
+cdef void _batch_norm(
+    floating *y, double *moments, const floating *x, const floating *weight, const floating *bias, double eps,
+    bint relu, Form form, int threads, bint stream,
+) noexcept nogil:
+    cdef Cut cut
+    cdef Statistics own
+    cdef Py_ssize_t b
+    _clear(moments, &moments[form.C], form.C)
+    if form.N * form.S * form.C == 0:
+        return
+    cut = _cut(form, 1)
+    own.mean, own.var, own.single = moments, &moments[form.C], False
+    if threads > 1 and _share_blocks(&cut, threads):
+        for b in prange(cut.blocks, schedule="dynamic", num_threads=threads):
+            _block_moments(moments, x, &cut, b, 1)
+            _block_normalize(y, x, own, weight, bias, eps, relu, stream, &cut, b, 1)
+    else:
+        for b in range(cut.blocks):
+            _block_moments(moments, x, &cut, b, threads)
+            _block_normalize(y, x, own, weight, bias, eps, relu, stream, &cut, b, threads)
+
+
+cdef void _normalize(
+    floating *y, const floating *x, Statistics given, const floating *weight, const floating *bias, double eps,
+    bint relu, Form form, int threads, bint stream,
+) noexcept nogil:
+    cdef Cut cut
+    cdef Py_ssize_t b
+    if form.N * form.S * form.C == 0:
+        return
+    cut = _cut_for_one_pass(form)
+    if threads > 1 and _share_blocks(&cut, threads):
+        for b in prange(cut.blocks, schedule="dynamic", num_threads=threads):
+            _block_normalize(y, x, given, weight, bias, eps, relu, stream, &cut, b, 1)
+    else:
+        for b in range(cut.blocks):
+            _block_normalize(y, x, given, weight, bias, eps, relu, stream, &cut, b, threads)
+
+
+cdef void _block_moments(double *moments, const floating *x, Cut *cut, Py_ssize_t b, int threads) noexcept nogil:
+    cdef double total[SLICES * WIDTH]
+    cdef double square[SLICES * WIDTH]
+    cdef floating shift[WIDTH]
+    cdef Form form = cut.form
+    cdef Py_ssize_t first = b * cut.channels, channels = _block_channels(cut, b), i, c, attempt
+    cdef double *mean = &moments[first]
+    cdef double *var = &moments[form.C + first]
+    cdef bint good = False
+    _sample(shift, x, cut, b)
+    for attempt in range(2):
+        if threads > 1 and cut.slices > 1:
+            for i in prange(cut.slices, schedule="dynamic", num_threads=threads):
+                _slice_squares(&total[i * WIDTH], &square[i * WIDTH], x, shift, cut, b, i)
+        else:
+            for i in range(cut.slices):
+                _slice_squares(&total[i * WIDTH], &square[i * WIDTH], x, shift, cut, b, i)
+        _merge(total, square, cut.slices, channels)
+        good = True
+        for c in range(channels):
+            if not _finish_moments(&mean[c], &var[c], shift[c], total[c], square[c], form.N * form.S):
+                shift[c] = <floating>mean[c]
+                good = False
+        if good:
+            break
+    for c in range(channels):
+        if not isfinite(var[c]) or (var[c] < 1e-30 and (total[c] != 0 or square[c] != 0)):
+            _moments_in_double(&mean[c], &var[c], &x[(first + c) * form.S], form)
+
+
+cdef void _slice_squares(
+    double *total, double *square, const floating *x, const floating *shift, Cut *cut, Py_ssize_t b, Py_ssize_t i,
+) noexcept nogil:
+    cdef Sheet a = _sheet(cut, b, i)
+    _sheet_squares(total, square, x, shift, &a)
+
+
+cdef void _sample(floating *shift, const floating *x, Cut *cut, Py_ssize_t b) noexcept nogil:
+    """A mean of each channel to start from, of a few rows all over N."""
+    cdef double total[WIDTH]
+    cdef double square[WIDTH]
+    cdef Sheet a = _sheet(cut, b, 0)
+    cdef Py_ssize_t N = cut.form.N, c
+    a.start = b * cut.channels * a.S
+    a.copies, a.tail = 1, 0
+    a.rows = min(N, <Py_ssize_t>SAMPLE)
+    a.width = min(a.channels * a.S, cut.width)
+    a.pitch = N // a.rows * cut.form.C * a.S
+    if a.S >= BROAD and a.channels == 1:                    # short ones, that move along S as well
+        a.width = BROAD
+        if a.rows > 1:
+            a.pitch += (a.S - BROAD) // (a.rows - 1)
+    elif a.S > 1:
+        a.rows = min(a.rows, max(<Py_ssize_t>SAMPLE // 4, BROAD // a.S))
+        a.pitch = N // a.rows * cut.form.C * a.S
+    for c in range(a.channels):
+        shift[c] = x[a.start + c * a.S]
+    _sheet_squares(total, square, x, shift, &a)
+    for c in range(a.channels):
+        shift[c] += <floating>(total[c] / (a.rows * (a.width // a.channels)))
+
+
+cdef inline void _merge(double *total, double *other, Py_ssize_t slices, Py_ssize_t channels) noexcept nogil:
+    """The first slice gets the sum over all."""
+    cdef Py_ssize_t i, c
+    for i in range(1, slices):
+        for c in range(channels):
+            total[c] += total[i * WIDTH + c]
+            other[c] += other[i * WIDTH + c]
+
+
+cdef inline bint _finish_moments(
+    double *mean, double *var, double shift, double total, double square, Py_ssize_t M,
+) noexcept nogil:
+    """The moments from Σd and Σd². False: shift is over a standard deviation off, do it again about this mean."""
+    cdef double deviation = total / M
+    mean[0] = shift + deviation
+    var[0] = square / M - deviation * deviation
+    if var[0] < 0:
+        var[0] = 0
+    return not deviation * deviation > var[0]
+
+
+cdef void _moments_in_double(double *mean, double *var, const floating *x, Form form) noexcept nogil:
+    """One channel with NaN, infinity, or values whose squares leave float32's range: plainly, so that each ends as it
+    should."""
+    cdef double total = 0, square = 0, d
+    cdef Py_ssize_t pitch = form.C * form.S, n, s
+    for n in range(form.N):
+        for s in range(form.S):
+            total += x[n * pitch + s]
+    mean[0] = total / (form.N * form.S)
+    for n in range(form.N):
+        for s in range(form.S):
+            d = x[n * pitch + s] - mean[0]
+            square += d * d
+    var[0] = square / (form.N * form.S)
+
+
+cdef void _block_normalize(
+    floating *y, const floating *x, Statistics given, const floating *weight, const floating *bias, double eps,
+    bint relu, bint stream, Cut *cut, Py_ssize_t b, int threads,
+) noexcept nogil:
+    cdef floating high[WIDTH]
+    cdef floating scale[WIDTH]
+    cdef floating offset[WIDTH]
+    cdef Py_ssize_t i, c
+    for c in range(_block_channels(cut, b)):
+        _forward_line(&high[c], &scale[c], &offset[c], given, weight, bias, eps, b * cut.channels + c)
+    if threads > 1 and cut.slices > 1:
+        for i in prange(cut.slices, schedule="dynamic", num_threads=threads):
+            _slice_normalize(y, x, high, scale, offset, relu, stream, cut, b, i)
+    else:
+        for i in range(cut.slices - 1, -1, -1):        # the last is still in the cache
+            _slice_normalize(y, x, high, scale, offset, relu, stream, cut, b, i)
+
+
+cdef inline void _forward_line(
+    floating *high, floating *scale, floating *offset, Statistics given, const floating *weight, const floating *bias,
+    double eps, Py_ssize_t c,
+) noexcept nogil:
+    """The numbers of y = (x - high)·scale + offset."""
+    cdef double mean = _mean(given, c)
+    high[0] = <floating>mean
+    scale[0] = <floating>((weight[c] if weight != NULL else 1) * _rstd(given, c, eps))
+    offset[0] = <floating>((bias[c] if bias != NULL else 0) - (mean - high[0]) * scale[0])
+
+
+cdef void _slice_normalize(
+    floating *y, const floating *x, const floating *high, const floating *scale, const floating *offset, bint relu,
+    bint stream, Cut *cut, Py_ssize_t b, Py_ssize_t i,
+) noexcept nogil:
+    cdef floating highs[WIDTH]
+    cdef floating scales[WIDTH]
+    cdef floating offsets[WIDTH]
+    cdef floating row[WIDTH]
+    cdef Sheet a = _sheet(cut, b, i)
+    cdef Py_ssize_t r, c, k, n, at
+    if a.S < BROAD:
+        _spread(highs, high, &a)
+        _spread(scales, scale, &a)
+        _spread(offsets, offset, &a)
+        for r in range(a.rows + (a.tail > 0)):
+            at, n = a.start + r * a.pitch, a.width if r < a.rows else a.tail
+            _normalize_line(&row[0] if stream else &y[at], &x[at], highs, scales, offsets, relu, n)
+            if stream:
+                tinybn_stream(&y[at], row, n * sizeof(floating))
+    else:
+        for r in range(_slice_rows(cut, i)):
+            for c in range(a.channels):
+                at = a.start + (r * cut.form.C + c) * a.S
+                for k in range(0, a.S, 1 << 10):
+                    n = min(a.S - k, 1 << 10)
+                    _normalize_row(
+                        &row[0] if stream else &y[at + k], &x[at + k], high[c], scale[c], offset[c], relu, n)
+                    if stream:
+                        tinybn_stream(&y[at + k], row, n * sizeof(floating))
+            if cut.ahead and b + 1 < cut.blocks:
+                at = a.start + r * cut.form.C * a.S + a.channels * a.S
+                tinybn_prefetch(&x[at], a.channels * a.S * sizeof(floating))
+    if stream:
+        tinybn_stream_end()
+
+
+cdef inline void _normalize_row(
+    floating *y, const floating *x, floating high, floating scale, floating offset, bint relu, Py_ssize_t n,
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef floating v
+    if relu:
+        for j in range(n):
+            v = (x[j] - high) * scale + offset
+            y[j] = 0 if v <= 0 else v
+    else:
+        for j in range(n):
+            y[j] = (x[j] - high) * scale + offset
+
+
+cdef inline void _normalize_line(
+    floating *y, const floating *x, const floating *high, const floating *scale, const floating *offset, bint relu,
+    Py_ssize_t n,
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef floating v
+    if relu:
+        for j in range(n):
+            v = (x[j] - high[j]) * scale[j] + offset[j]
+            y[j] = 0 if v <= 0 else v
+    else:
+        for j in range(n):
+            y[j] = (x[j] - high[j]) * scale[j] + offset[j]
+
+
+cdef bint _move_running(
+    floating *running_mean, floating *running_var, const double *moments, double momentum, double most, Form form,
+) noexcept nogil:
+    """running = (1 - momentum)·running + momentum·new, unless the new ones are not finite or there are none."""
+    cdef Py_ssize_t C = form.C, M = form.N * form.S, c
+    cdef double unbiased = M / (M - 1.0) if M > 1 else 0
+    if M == 0:
+        return False
+    for c in range(C):
+        if not (fabs(moments[c]) <= most and moments[C + c] * unbiased <= most):    # NaN is not below anything
+            return False
+    if running_mean != NULL:
+        for c in range(C):
+            running_mean[c] = <floating>((1 - momentum) * running_mean[c] + momentum * moments[c])
+    if running_var != NULL:
+        for c in range(C):
+            running_var[c] = <floating>((1 - momentum) * running_var[c] + momentum * (moments[C + c] * unbiased))
+    return True

@@ -1,0 +1,179 @@
+# Sums of each channel over a sheet.
+
+cdef enum:
+    WIDTH = 1024            # LINE bytes of float32
+    FLUSH = 64              # rows that are added in the data's dtype, four at a time: 16 additions, wrong by 16·2⁻²⁴ at most
+    LANES = 32
+
+cdef void _sheet_squares(
+    double *total, double *square, const floating *x, const floating *shift, Sheet *a,
+) noexcept nogil:
+    """With d = x - shift: Σd and Σd² of each channel."""
+    cdef floating line[WIDTH]
+    cdef floating part[WIDTH]
+    cdef floating part_square[WIDTH]
+    cdef Py_ssize_t i, r, n, filled = 0
+    cdef const floating *at
+    _spread(line, shift, a)
+    _clear(part, part_square, a.width)
+    for i in range(a.channels):
+        total[i] = 0
+        square[i] = 0
+    for i in range(a.copies):
+        at = &x[a.start + i * a.jump]
+        r = 0
+        while r < a.rows:
+            n = min(a.rows - r, FLUSH - filled)
+            _add_squares(part, part_square, &at[r * a.pitch], line, n, a.pitch, a.width)
+            r += n
+            filled += n
+            if filled == FLUSH:
+                _flush(total, square, part, part_square, a)
+                filled = 0
+        if a.tail:
+            _add_squares(part, part_square, &at[a.rows * a.pitch], line, 1, 0, a.tail)
+            filled += 1
+            if filled == FLUSH:
+                _flush(total, square, part, part_square, a)
+                filled = 0
+    if filled:
+        _flush(total, square, part, part_square, a)
+
+
+cdef inline void _add_squares(
+    floating *part, floating *part_square, const floating *x, const floating *shift, Py_ssize_t rows,
+    Py_ssize_t pitch, Py_ssize_t width,
+) noexcept nogil:
+    cdef floating d0, d1, d2, d3
+    cdef Py_ssize_t r, j
+    for r in range(0, rows - 3, 4):
+        for j in range(width):
+            d0 = x[r * pitch + j] - shift[j]
+            d1 = x[(r + 1) * pitch + j] - shift[j]
+            d2 = x[(r + 2) * pitch + j] - shift[j]
+            d3 = x[(r + 3) * pitch + j] - shift[j]
+            part[j] += (d0 + d1) + (d2 + d3)
+            part_square[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+    for r in range(rows - rows % 4, rows):
+        for j in range(width):
+            d0 = x[r * pitch + j] - shift[j]
+            part[j] += d0
+            part_square[j] += d0 * d0
+
+
+cdef void _sheet_products(
+    double *total, double *product, const floating *dy, const floating *x, const floating *high,
+    const floating *scale, const floating *offset, bint relu, Sheet *a,
+) noexcept nogil:
+    """Σdy and Σdy·(x - high) of each channel; with relu, dy counts where (x - high)·scale + offset is not ≤ 0."""
+    cdef floating highs[WIDTH]
+    cdef floating scales[WIDTH]
+    cdef floating offsets[WIDTH]
+    cdef floating part[WIDTH]
+    cdef floating part_product[WIDTH]
+    cdef Py_ssize_t i, r, n, filled = 0, at
+    _spread(highs, high, a)
+    if relu:
+        _spread(scales, scale, a)
+        _spread(offsets, offset, a)
+    _clear(part, part_product, a.width)
+    for i in range(a.channels):
+        total[i] = 0
+        product[i] = 0
+    for i in range(a.copies):
+        at = a.start + i * a.jump
+        r = 0
+        while r < a.rows + (a.tail > 0):
+            n = min(a.rows - r, FLUSH - filled) if r < a.rows else 1
+            if relu:
+                _add_products(
+                    part, part_product, &dy[at + r * a.pitch], &x[at + r * a.pitch], highs, scales, offsets, True, n,
+                    a.pitch, a.width if r < a.rows else a.tail)
+            else:
+                _add_products(
+                    part, part_product, &dy[at + r * a.pitch], &x[at + r * a.pitch], highs, scales, offsets, False, n,
+                    a.pitch, a.width if r < a.rows else a.tail)
+            r += n
+            filled += n
+            if filled == FLUSH:
+                _flush(total, product, part, part_product, a)
+                filled = 0
+    if filled:
+        _flush(total, product, part, part_product, a)
+
+
+cdef inline void _add_products(
+    floating *part, floating *part_product, const floating *dy, const floating *x, const floating *high,
+    const floating *scale, const floating *offset, bint relu, Py_ssize_t rows, Py_ssize_t pitch, Py_ssize_t width,
+) noexcept nogil:
+    cdef floating d0, d1, d2, d3, g0, g1, g2, g3
+    cdef Py_ssize_t r, j
+    for r in range(0, rows - 3, 4):
+        for j in range(width):
+            d0 = x[r * pitch + j] - high[j]
+            d1 = x[(r + 1) * pitch + j] - high[j]
+            d2 = x[(r + 2) * pitch + j] - high[j]
+            d3 = x[(r + 3) * pitch + j] - high[j]
+            g0 = dy[r * pitch + j]
+            g1 = dy[(r + 1) * pitch + j]
+            g2 = dy[(r + 2) * pitch + j]
+            g3 = dy[(r + 3) * pitch + j]
+            if relu:
+                g0 = 0 if d0 * scale[j] + offset[j] <= 0 else g0
+                g1 = 0 if d1 * scale[j] + offset[j] <= 0 else g1
+                g2 = 0 if d2 * scale[j] + offset[j] <= 0 else g2
+                g3 = 0 if d3 * scale[j] + offset[j] <= 0 else g3
+            part[j] += (g0 + g1) + (g2 + g3)
+            part_product[j] += (g0 * d0 + g1 * d1) + (g2 * d2 + g3 * d3)
+    for r in range(rows - rows % 4, rows):
+        for j in range(width):
+            d0 = x[r * pitch + j] - high[j]
+            g0 = dy[r * pitch + j]
+            if relu:
+                g0 = 0 if d0 * scale[j] + offset[j] <= 0 else g0
+            part[j] += g0
+            part_product[j] += g0 * d0
+
+
+cdef inline void _clear(floating *a, floating *b, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n):
+        a[j] = 0
+        b[j] = 0
+
+
+cdef inline void _flush(double *total, double *other, floating *part, floating *part_other, Sheet *a) noexcept nogil:
+    """Add columns to their channels' sums, and clear them."""
+    cdef Py_ssize_t i, c
+    if a.S > 1:
+        for c in range(a.channels):
+            total[c] += _row_sum(&part[c * a.S], min(a.S, a.width))
+            other[c] += _row_sum(&part_other[c * a.S], min(a.S, a.width))
+    elif a.channels == 1:
+        total[0] += _row_sum(part, a.width)
+        other[0] += _row_sum(part_other, a.width)
+    else:
+        for i in range(a.width // a.channels):
+            for c in range(a.channels):
+                total[c] += part[i * a.channels + c]
+                other[c] += part_other[i * a.channels + c]
+    _clear(part, part_other, a.width)
+
+
+cdef inline double _row_sum(const floating *values, Py_ssize_t n) noexcept nogil:
+    cdef double lanes[LANES]
+    cdef Py_ssize_t i, j
+    for j in range(LANES):
+        lanes[j] = 0
+    for i in range(n // LANES):
+        for j in range(LANES):
+            lanes[j] += values[i * LANES + j]
+    for j in range(n % LANES):
+        lanes[j] += values[n - n % LANES + j]
+    for j in range(16):
+        lanes[j] += lanes[j + 16]
+    for j in range(8):
+        lanes[j] += lanes[j + 8]
+    for j in range(4):
+        lanes[j] += lanes[j + 4]
+    return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
