@@ -36,6 +36,8 @@ from tinybn.errors import DTypeError, ShapeError
 
 np.import_array()
 
+cdef double TINY = 1e-30        # where the squares in a sum leave float32's range; a smaller variance is done in double
+
 cdef extern from "memory_traffic.h":
     void tinybn_stream(void *to, const void *values, size_t size) nogil
     void tinybn_stream_end() nogil

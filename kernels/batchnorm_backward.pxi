@@ -31,10 +31,11 @@ cdef void _block_gradients(
     cdef floating offset[WIDTH]
     cdef floating slope[WIDTH]
     cdef floating level[WIDTH]
+    cdef double mean[WIDTH]
+    cdef double rstd[WIDTH]
     cdef Py_ssize_t first = b * cut.channels, channels = _block_channels(cut, b), M = cut.form.N * cut.form.S, i, c
-    cdef double rstd, dyx
-    for c in range(channels):
-        _forward_line(&high[c], &scale[c], &offset[c], given, weight, bias, eps, first + c)
+    cdef double each = 1.0 / M, low
+    _forward_lines(high, scale, offset, given, weight, bias, eps, cut, b)
 
     if threads > 1 and cut.slices > 1:
         for i in prange(cut.slices, schedule="dynamic", num_threads=threads):
@@ -45,13 +46,14 @@ cdef void _block_gradients(
     _merge(total, product, cut.slices, channels)
 
     # dx = ((dy - level) - (x - high)·slope)·scale; what the mean has below high is in level.
+    _load_statistics(mean, rstd, given, eps, first, channels)
     for c in range(channels):
-        rstd = _rstd(given, first + c, eps)
-        dyx = (product[c] - (_mean(given, first + c) - high[c]) * total[c]) * rstd
-        dweight[first + c] = <floating>dyx
+        low = mean[c] - high[c]
+        product[c] = (product[c] - low * total[c]) * rstd[c]
+        dweight[first + c] = <floating>product[c]
         dbias[first + c] = <floating>total[c]
-        slope[c] = <floating>(dyx / M * rstd)
-        level[c] = <floating>(total[c] / M - (_mean(given, first + c) - high[c]) * (dyx / M * rstd))
+        slope[c] = <floating>(product[c] * each * rstd[c])
+        level[c] = <floating>(total[c] * each - low * (product[c] * each * rstd[c]))
     if threads > 1 and cut.slices > 1:
         for i in prange(cut.slices, schedule="dynamic", num_threads=threads):
             _slice_gradient(own, dx, dy, x, high, scale, offset, slope, level, relu, stream, cut, b, i)
@@ -128,7 +130,7 @@ cdef inline void _gradient_row(
     if relu:
         for j in range(n):
             d = x[j] - high
-            g = 0 if d * scale + offset <= 0 else dy[j]
+            g = dy[j] * (0 if d * scale + offset <= 0 else 1)
             dx[j] = ((g - level) - d * slope) * scale
     else:
         for j in range(n):
@@ -144,7 +146,7 @@ cdef inline void _gradient_line(
     if relu:
         for j in range(n):
             d = x[j] - high[j]
-            g = 0 if d * scale[j] + offset[j] <= 0 else dy[j]
+            g = dy[j] * (0 if d * scale[j] + offset[j] <= 0 else 1)
             dx[j] = ((g - level[j]) - d * slope[j]) * scale[j]
     else:
         for j in range(n):
@@ -159,7 +161,7 @@ cdef inline void _scaled_row(
     cdef floating g
     for j in range(n):
         if relu:
-            g = 0 if (x[j] - high) * scale + offset <= 0 else dy[j]
+            g = dy[j] * (0 if (x[j] - high) * scale + offset <= 0 else 1)
             dx[j] = g * scale
         else:
             dx[j] = dy[j] * scale
@@ -173,7 +175,7 @@ cdef inline void _scaled_line(
     cdef floating g
     for j in range(n):
         if relu:
-            g = 0 if (x[j] - high[j]) * scale[j] + offset[j] <= 0 else dy[j]
+            g = dy[j] * (0 if (x[j] - high[j]) * scale[j] + offset[j] <= 0 else 1)
             dx[j] = g * scale[j]
         else:
             dx[j] = dy[j] * scale[j]

@@ -158,10 +158,20 @@ def _described(np.ndarray a):
     return f"{a.dtype} {(<object>a).shape} with strides {(<object>a).strides}"
 
 
-cdef inline double _mean(Statistics s, Py_ssize_t c) noexcept nogil:
-    return (<const float *>s.mean)[c] if s.single else (<const double *>s.mean)[c]
-
-
-cdef inline double _rstd(Statistics s, Py_ssize_t c, double eps) noexcept nogil:
-    cdef double var = (<const float *>s.var)[c] if s.single else (<const double *>s.var)[c]
-    return 1.0 / sqrt(var + eps)
+cdef inline void _load_statistics(
+    double *mean, double *rstd, Statistics given, double eps, Py_ssize_t first, Py_ssize_t n,
+) noexcept nogil:
+    """The mean and 1 / √(var + eps) of n channels."""
+    cdef const float *mean32 = <const float *>given.mean
+    cdef const float *var32 = <const float *>given.var
+    cdef const double *mean64 = <const double *>given.mean
+    cdef const double *var64 = <const double *>given.var
+    cdef Py_ssize_t c
+    if given.single:
+        for c in range(n):
+            mean[c] = mean32[first + c]
+            rstd[c] = 1.0 / sqrt(var32[first + c] + eps)
+    else:
+        for c in range(n):
+            mean[c] = mean64[first + c]
+            rstd[c] = 1.0 / sqrt(var64[first + c] + eps)

@@ -65,7 +65,6 @@ cdef void _block_moments(double *moments, const floating *x, Cut *cut, Py_ssize_
     cdef Py_ssize_t first = b * cut.channels, channels = _block_channels(cut, b), i, c, attempt
     cdef double *mean = &moments[first]
     cdef double *var = &moments[form.C + first]
-    cdef bint good = False
     _sample(shift, x, cut, b)
     for attempt in range(2):
         if threads > 1 and cut.slices > 1:
@@ -75,15 +74,12 @@ cdef void _block_moments(double *moments, const floating *x, Cut *cut, Py_ssize_
             for i in range(cut.slices):
                 _slice_squares(&total[i * WIDTH], &square[i * WIDTH], x, shift, cut, b, i)
         _merge(total, square, cut.slices, channels)
-        good = True
-        for c in range(channels):
-            if not _finish_moments(&mean[c], &var[c], shift[c], total[c], square[c], form.N * form.S):
-                shift[c] = <floating>mean[c]
-                good = False
-        if good:
+        if _finish_moments(mean, var, shift, total, square, channels, form.N * form.S) == 0:
             break
+        for c in range(channels):
+            shift[c] = <floating>mean[c]
     for c in range(channels):
-        if not isfinite(var[c]) or (var[c] < 1e-30 and (total[c] != 0 or square[c] != 0)):
+        if not isfinite(var[c]) or (var[c] < TINY and (total[c] != 0 or square[c] != 0)):
             _moments_in_double(&mean[c], &var[c], &x[(first + c) * form.S], form)
 
 
@@ -128,16 +124,21 @@ cdef inline void _merge(double *total, double *other, Py_ssize_t slices, Py_ssiz
             other[c] += other[i * WIDTH + c]
 
 
-cdef inline bint _finish_moments(
-    double *mean, double *var, double shift, double total, double square, Py_ssize_t M,
+cdef inline Py_ssize_t _finish_moments(
+    double *mean, double *var, const floating *shift, const double *total, const double *square, Py_ssize_t channels,
+    Py_ssize_t M,
 ) noexcept nogil:
-    """The moments from Σd and Σd². False: shift is over a standard deviation off, do it again about this mean."""
-    cdef double deviation = total / M
-    mean[0] = shift + deviation
-    var[0] = square / M - deviation * deviation
-    if var[0] < 0:
-        var[0] = 0
-    return not deviation * deviation > var[0]
+    """Moments from Σd and Σd². How many channels have a shift over a standard deviation off: again, about this mean."""
+    cdef double each = 1.0 / M, deviation, v
+    cdef Py_ssize_t c, far = 0
+    for c in range(channels):
+        deviation = total[c] * each
+        v = square[c] * each - deviation * deviation
+        v = 0 if v < 0 else v
+        mean[c] = shift[c] + deviation
+        var[c] = v
+        far += deviation * deviation > v
+    return far
 
 
 cdef void _moments_in_double(double *mean, double *var, const floating *x, Form form) noexcept nogil:
@@ -163,9 +164,8 @@ cdef void _block_normalize(
     cdef floating high[WIDTH]
     cdef floating scale[WIDTH]
     cdef floating offset[WIDTH]
-    cdef Py_ssize_t i, c
-    for c in range(_block_channels(cut, b)):
-        _forward_line(&high[c], &scale[c], &offset[c], given, weight, bias, eps, b * cut.channels + c)
+    cdef Py_ssize_t i
+    _forward_lines(high, scale, offset, given, weight, bias, eps, cut, b)
     if threads > 1 and cut.slices > 1:
         for i in prange(cut.slices, schedule="dynamic", num_threads=threads):
             _slice_normalize(y, x, high, scale, offset, relu, stream, cut, b, i)
@@ -174,15 +174,26 @@ cdef void _block_normalize(
             _slice_normalize(y, x, high, scale, offset, relu, stream, cut, b, i)
 
 
-cdef inline void _forward_line(
+cdef void _forward_lines(
     floating *high, floating *scale, floating *offset, Statistics given, const floating *weight, const floating *bias,
-    double eps, Py_ssize_t c,
+    double eps, Cut *cut, Py_ssize_t b,
 ) noexcept nogil:
-    """The numbers of y = (x - high)·scale + offset."""
-    cdef double mean = _mean(given, c)
-    high[0] = <floating>mean
-    scale[0] = <floating>((weight[c] if weight != NULL else 1) * _rstd(given, c, eps))
-    offset[0] = <floating>((bias[c] if bias != NULL else 0) - (mean - high[0]) * scale[0])
+    """The numbers of y = (x - high)·scale + offset; what the mean has below high is in offset."""
+    cdef double mean[WIDTH]
+    cdef double rstd[WIDTH]
+    cdef Py_ssize_t first = b * cut.channels, channels = _block_channels(cut, b), c
+    _load_statistics(mean, rstd, given, eps, first, channels)
+    for c in range(channels):
+        high[c] = <floating>mean[c]
+        scale[c] = <floating>rstd[c]
+    if weight != NULL:
+        for c in range(channels):
+            scale[c] = <floating>(weight[first + c] * rstd[c])
+    for c in range(channels):
+        offset[c] = <floating>(-(mean[c] - high[c]) * scale[c])
+    if bias != NULL:
+        for c in range(channels):
+            offset[c] = <floating>(bias[first + c] - (mean[c] - high[c]) * scale[c])
 
 
 cdef void _slice_normalize(
@@ -254,13 +265,14 @@ cdef bint _move_running(
     floating *running_mean, floating *running_var, const double *moments, double momentum, double most, Form form,
 ) noexcept nogil:
     """running = (1 - momentum)·running + momentum·new, unless the new ones are not finite or there are none."""
-    cdef Py_ssize_t C = form.C, M = form.N * form.S, c
+    cdef Py_ssize_t C = form.C, M = form.N * form.S, held = 0, c
     cdef double unbiased = M / (M - 1.0) if M > 1 else 0
     if M == 0:
         return False
     for c in range(C):
-        if not (fabs(moments[c]) <= most and moments[C + c] * unbiased <= most):    # NaN is not below anything
-            return False
+        held += fabs(moments[c]) <= most and moments[C + c] * unbiased <= most      # NaN is not below anything
+    if held < C:
+        return False
     if running_mean != NULL:
         for c in range(C):
             running_mean[c] = <floating>((1 - momentum) * running_mean[c] + momentum * moments[c])

@@ -119,10 +119,10 @@ cdef inline void _add_products(
             g2 = dy[(r + 2) * pitch + j]
             g3 = dy[(r + 3) * pitch + j]
             if relu:
-                g0 = 0 if d0 * scale[j] + offset[j] <= 0 else g0
-                g1 = 0 if d1 * scale[j] + offset[j] <= 0 else g1
-                g2 = 0 if d2 * scale[j] + offset[j] <= 0 else g2
-                g3 = 0 if d3 * scale[j] + offset[j] <= 0 else g3
+                g0 = g0 * (0 if d0 * scale[j] + offset[j] <= 0 else 1)
+                g1 = g1 * (0 if d1 * scale[j] + offset[j] <= 0 else 1)
+                g2 = g2 * (0 if d2 * scale[j] + offset[j] <= 0 else 1)
+                g3 = g3 * (0 if d3 * scale[j] + offset[j] <= 0 else 1)
             part[j] += (g0 + g1) + (g2 + g3)
             part_product[j] += (g0 * d0 + g1 * d1) + (g2 * d2 + g3 * d3)
     for r in range(rows - rows % 4, rows):
@@ -130,7 +130,7 @@ cdef inline void _add_products(
             d0 = x[r * pitch + j] - high[j]
             g0 = dy[r * pitch + j]
             if relu:
-                g0 = 0 if d0 * scale[j] + offset[j] <= 0 else g0
+                g0 = g0 * (0 if d0 * scale[j] + offset[j] <= 0 else 1)
             part[j] += g0
             part_product[j] += g0 * d0
 

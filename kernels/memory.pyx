@@ -4,14 +4,16 @@ Fresh pages are dear: the system hands them out zeroed, one fault for each 4 KB,
 as they are free. A training step asks for the same sizes again and again, so blocks of LEAST bytes or more wait here for
 the next array of their size. Smaller ones are left to NumPy.
 
-Every block comes from the C library's malloc, kept or not, so that realloc and NumPy's own allocator may take it over.
+Blocks begin at a line of the cache (64 bytes): vectors of a misaligned array straddle two lines each, and stores past
+the caches need whole lines. Every block can be freed and reallocated by the C library, kept or not, so that NumPy's own
+allocator may take it over.
 NumPy calls an allocator with the GIL held, which is what guards the list.
 """
 
 cimport numpy as np
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport PyObject
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memmove, memset, strncpy
 
 np.import_array()
@@ -30,6 +32,16 @@ cdef extern from "numpy/arrayobject.h":
         Allocator allocator
     object PyDataMem_SetHandler(object handler)
     PyObject *PyDataMem_DefaultHandler
+
+cdef extern from *:
+    """
+    #ifdef _WIN32  /* where what aligned_alloc gives could not be given to free() */
+    #define tinybn_aligned(size) malloc(size)
+    #else
+    #define tinybn_aligned(size) aligned_alloc(64, size)
+    #endif
+    """
+    void *tinybn_aligned(size_t size) noexcept nogil
 
 cdef enum:
     LEAST = 1 << 15     # smaller blocks come from the heap, which is reused anyway
@@ -88,7 +100,7 @@ cdef void *_malloc(void *ctx, size_t size) noexcept nogil:
     if size < LEAST:
         return _numpy.malloc(_numpy.ctx, size)
     block = _take(_rounded(size))
-    return block if block else malloc(_rounded(size))
+    return block if block else tinybn_aligned(_rounded(size))
 
 
 cdef void *_calloc(void *ctx, size_t n, size_t size) noexcept nogil:

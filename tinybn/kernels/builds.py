@@ -31,7 +31,7 @@ def load(*names: str) -> tuple[str, list[ModuleType | None]]:
     if wanted is not None and wanted not in runnable:
         raise ImportError(f"TINYBN_KERNELS is {wanted!r}; this processor and this installation have: {runnable}")
     for choice in [wanted] if wanted else runnable:
-        with contextlib.suppress(ModuleNotFoundError), _passive_openmp():
+        with contextlib.suppress(ModuleNotFoundError), _openmp_waiting():
             return choice, [importlib.import_module(f"tinybn.kernels.{name}{CHOICES[choice]}") for name in names]
     if wanted:
         raise ImportError(f"TINYBN_KERNELS is {wanted!r}; the kernels were not built for it")
@@ -54,18 +54,24 @@ def _runnable() -> list[str]:
     return [*(["v4"] if level >= 4 else []), *(["v3"] if level >= 3 else []), "baseline"]
 
 
-@contextlib.contextmanager
-def _passive_openmp() -> Iterator[None]:
-    """Let OpenMP's idle threads sleep instead of spinning on the cores that BLAS needs next.
+# How OpenMP's idle threads wait for work: they look for it some 50 µs long (libgomp counts turns of its loop), then they
+# sleep. Asleep at once, each kernel would pay 30 to 80 µs for waking them; awake for longer, as libgomp's default has it,
+# they take the cores that BLAS needs next: a BatchNorm and a matrix product on two threads took turns in twice the time.
+WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "3000"}
 
-    libgomp reads the variable when it is loaded. The environment is put back, so that no other library is changed.
-    With spinning, a BatchNorm kernel and a matrix product on two threads took turns in twice the time.
+
+@contextlib.contextmanager
+def _openmp_waiting() -> Iterator[None]:
+    """Set that for the OpenMP library that is loaded meanwhile, unless the user has set something.
+
+    The environment is put back, so that no other library is changed.
     """
-    if "OMP_WAIT_POLICY" in os.environ:
+    if any(name in os.environ for name in WAITING):
         yield
         return
-    os.environ["OMP_WAIT_POLICY"] = "passive"
+    os.environ.update(WAITING)
     try:
         yield
     finally:
-        del os.environ["OMP_WAIT_POLICY"]
+        for name in WAITING:
+            del os.environ[name]

@@ -134,7 +134,7 @@ def _gradients(
         x_hat = _normalized(x, mean, var, None, None, eps)
         dy = dy.astype(np.float64)
         if relu:
-            dy[_normalized(x, mean, var, weight, bias, eps) <= 0] = 0
+            dy *= ~(_normalized(x, mean, var, weight, bias, eps) <= 0)
         sum_dy_x_hat, sum_dy = (dy * x_hat).sum(axis=axes), dy.sum(axis=axes)
         dweight[...], dbias[...] = sum_dy_x_hat, sum_dy
         if own and count:

@@ -80,6 +80,8 @@ class Sequential(_Row):
     It is a list of modules too, with indices, slices, assignment and deletion: + puts two together, and * repeats the
     same modules. Deleting and inserting give new numbers as names.
 
+    A BatchNorm and the ReLU behind it run as one op, which gives the same bits, unless one of them has hooks.
+
     >>> import tinybn as tb
     >>> tb.nn.Sequential(tb.nn.Linear(2, 3, bias=False), tb.nn.ReLU())
     Sequential(
@@ -98,8 +100,11 @@ class Sequential(_Row):
             setattr(self, name, _checked_module(self, name, module))
 
     def forward(self, input: Any) -> Any:
-        for module in self:
-            input = module(input)
+        modules, i = list(self), 0
+        while i < len(modules):
+            fused = i + 1 < len(modules) and modules[i].fuses_with(modules[i + 1])
+            input = modules[i](input, relu=True) if fused else modules[i](input)
+            i += 2 if fused else 1
         return input
 
     def __getitem__(self, index: Any) -> Any:

@@ -57,6 +57,10 @@ class Module:
                 error.located = True  # type: ignore[union-attr]
             raise
 
+    def fuses_with(self, following: "Module") -> bool:
+        """Whether ``self(x, relu=True)`` is ``following(self(x))`` in one op, so that `Sequential` may run it."""
+        return False
+
     # --- hooks ------------------------------------------------------------------------------------------------------
 
     def register_forward_pre_hook(self, hook: Callable[["Module", tuple[Any, ...]], Any]) -> Handle:

@@ -7,6 +7,7 @@ from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import DTypeLike
 from tinybn.errors import ShapeError
 from tinybn.functional.normalization import batch_norm_training
+from tinybn.nn.activation import ReLU
 from tinybn.nn.module import Module
 from tinybn.nn.parameter import Parameter
 
@@ -66,6 +67,11 @@ class _BatchNorm(Module):
         if moved:
             seen.data[...] += 1
         return y
+
+    def fuses_with(self, following: Module) -> bool:
+        """A ReLU, if neither is a subclass or has hooks that would see what is between the two."""
+        plain = type(following) is ReLU and "forward" not in vars(following) and "forward" not in vars(self)
+        return plain and type(self).forward is _BatchNorm.forward and self._hooks is None and following._hooks is None
 
     def extra_repr(self) -> str:
         return (
