@@ -65,6 +65,7 @@ cdef void _block_moments(double *moments, const floating *x, Cut *cut, Py_ssize_
     cdef Py_ssize_t first = b * cut.channels, channels = _block_channels(cut, b), i, c, attempt
     cdef double *mean = &moments[first]
     cdef double *var = &moments[form.C + first]
+    shift[0] = 0                                        # for gcc, which cannot know that there is a channel
     _sample(shift, x, cut, b)
     for attempt in range(2):
         if threads > 1 and cut.slices > 1:
