@@ -54,7 +54,7 @@ def _runnable() -> list[str]:
     return [*(["v4"] if level >= 4 else []), *(["v3"] if level >= 3 else []), "baseline"]
 
 
-# How OpenMP's idle threads wait for work: they look for it some 50 µs long (libgomp counts turns of its loop), then they
+# How OpenMP's idle threads wait for work: they look for it some 50 µs (libgomp counts turns of its loop), then they
 # sleep. Asleep at once, each kernel would pay 30 to 80 µs for waking them; awake for longer, as by libgomp's default,
 # they take the cores that BLAS needs next: a BatchNorm and a matrix product took turns in twice the time.
 WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "3000"}
