@@ -33,6 +33,22 @@ def test_grad_passes_by_a_side_branch_that_was_freed():
         tb.grad(x * side, w)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_gradient_to_start_from_stays_the_callers_own(dtype):
+    """It is not copied on its way down, so no result may share its memory: not a leaf's, a kept one, or grad's."""
+    dy = tb.ones(3, dtype=dtype)
+    x, w = tb.ones(3, requires_grad=True), tb.ones(3, requires_grad=True)
+    x.backward(dy)
+    y = w * 1
+    y.retain_grad()
+    y.backward(dy)
+    (g,) = tb.grad(y, y, dy)
+    for made in (x.grad, w.grad, y.grad, g):
+        assert made.dtype == np.float32 and not np.shares_memory(made.data, dy.data)
+    x.backward(dy)
+    np.testing.assert_array_equal(dy.data, np.ones(3))
+
+
 def test_the_gradient_to_start_from_is_recorded_whatever_the_mode():
     x, dy = leaf(3.0), leaf(1.0)
     y = x * x
