@@ -57,11 +57,11 @@ cdef Cut _cut_for_one_pass(Form form) noexcept nogil:
 
 
 cdef inline void _even_blocks(Cut *cut) noexcept nogil:
-    """If there are several blocks, make them as many for each of two or four threads."""
+    """If there are several blocks, make them an even number of nearly the same size, for two threads or four."""
     cdef Py_ssize_t C = cut.form.C
     cut.blocks = (C + cut.channels - 1) // cut.channels
     if cut.blocks > 1:
-        cut.blocks = (cut.blocks + 3) // 4 * 4
+        cut.blocks += cut.blocks % 2
         cut.channels = (C + cut.blocks - 1) // cut.blocks
         cut.blocks = (C + cut.channels - 1) // cut.channels
 

@@ -9,30 +9,22 @@ cdef void _sheet_squares(
     double *total, double *square, const floating *x, const floating *shift, Sheet *a,
 ) noexcept nogil:
     """With d = x - shift: Σd and Σd² of each channel."""
-    cdef floating line[WIDTH]
+    cdef floating shifts[WIDTH]
     cdef floating part[WIDTH]
     cdef floating part_square[WIDTH]
-    cdef Py_ssize_t i, r, n, filled = 0
-    cdef const floating *at
-    _spread(line, shift, a)
+    cdef Py_ssize_t i, r, n, at, width, filled = 0
+    _spread(shifts, shift, a)
     _clear(part, part_square, a.width)
-    for i in range(a.channels):
-        total[i] = 0
-        square[i] = 0
+    _clear(total, square, a.channels)
     for i in range(a.copies):
-        at = &x[a.start + i * a.jump]
         r = 0
-        while r < a.rows:
-            n = min(a.rows - r, FLUSH - filled)
-            _add_squares(part, part_square, &at[r * a.pitch], line, n, a.pitch, a.width)
+        while r < a.rows + (a.tail > 0):
+            at = a.start + i * a.jump + r * a.pitch
+            n = min(a.rows - r, FLUSH - filled) if r < a.rows else 1
+            width = a.width if r < a.rows else a.tail
+            _add_squares(part, part_square, &x[at], shifts, n, a.pitch, width)
             r += n
             filled += n
-            if filled == FLUSH:
-                _flush(total, square, part, part_square, a)
-                filled = 0
-        if a.tail:
-            _add_squares(part, part_square, &at[a.rows * a.pitch], line, 1, 0, a.tail)
-            filled += 1
             if filled == FLUSH:
                 _flush(total, square, part, part_square, a)
                 filled = 0
@@ -71,28 +63,25 @@ cdef void _sheet_products(
     cdef floating offsets[WIDTH]
     cdef floating part[WIDTH]
     cdef floating part_product[WIDTH]
-    cdef Py_ssize_t i, r, n, filled = 0, at
+    cdef Py_ssize_t i, r, n, at, width, filled = 0
     _spread(highs, high, a)
     if relu:
         _spread(scales, scale, a)
         _spread(offsets, offset, a)
     _clear(part, part_product, a.width)
-    for i in range(a.channels):
-        total[i] = 0
-        product[i] = 0
+    _clear(total, product, a.channels)
     for i in range(a.copies):
-        at = a.start + i * a.jump
         r = 0
         while r < a.rows + (a.tail > 0):
+            at = a.start + i * a.jump + r * a.pitch
             n = min(a.rows - r, FLUSH - filled) if r < a.rows else 1
+            width = a.width if r < a.rows else a.tail
             if relu:
                 _add_products(
-                    part, part_product, &dy[at + r * a.pitch], &x[at + r * a.pitch], highs, scales, offsets, True, n,
-                    a.pitch, a.width if r < a.rows else a.tail)
+                    part, part_product, &dy[at], &x[at], highs, scales, offsets, True, n, a.pitch, width)
             else:
                 _add_products(
-                    part, part_product, &dy[at + r * a.pitch], &x[at + r * a.pitch], highs, scales, offsets, False, n,
-                    a.pitch, a.width if r < a.rows else a.tail)
+                    part, part_product, &dy[at], &x[at], highs, scales, offsets, False, n, a.pitch, width)
             r += n
             filled += n
             if filled == FLUSH:

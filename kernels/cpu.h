@@ -14,3 +14,24 @@ static int tinybn_cpu_level(void)
     return 0;
 #endif
 }
+
+#define TINYBN_QUOTED(x) #x
+#define TINYBN_TEXT(macro) TINYBN_QUOTED(macro)
+#define TINYBN_VERSION(major, minor, patch) TINYBN_TEXT(major) "." TINYBN_TEXT(minor) "." TINYBN_TEXT(patch)
+#if defined(__apple_build_version__)
+#define TINYBN_COMPILER "Apple clang " TINYBN_VERSION(__clang_major__, __clang_minor__, __clang_patchlevel__)
+#elif defined(__clang__)
+#define TINYBN_COMPILER "clang " TINYBN_VERSION(__clang_major__, __clang_minor__, __clang_patchlevel__)
+#elif defined(__GNUC__)
+#define TINYBN_COMPILER "gcc " TINYBN_VERSION(__GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__)
+#elif defined(_MSC_VER)
+#define TINYBN_COMPILER "MSVC " TINYBN_TEXT(_MSC_VER)
+#else
+#define TINYBN_COMPILER "unknown"
+#endif
+
+#if defined(_OPENMP)
+#define TINYBN_OPENMP 1
+#else
+#define TINYBN_OPENMP 0
+#endif
