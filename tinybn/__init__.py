@@ -9,6 +9,9 @@
 
 # ruff: noqa: F401, F403  # what a room of tinybn.functional offers is its __all__
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+
 from numpy import dtype
 
 from tinybn import data, errors, functional, kernels, memory, nn, ops, optim, train
@@ -47,6 +50,17 @@ __version__ = "0.1.0"
 
 memory.enable()
 
+if TYPE_CHECKING:
+    from tinybn import bench
+else:
+
+    def __getattr__(name):
+        if name == "bench":  # the lab takes a tenth of the time that the rest takes, and few programs need it
+            return _import_module("tinybn.bench")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 # Modules of the engine's inside are reached by their names; they are no part of what `from tinybn import *` brings.
 _INSIDE = {"anomaly", "checks", "hooks", "inplace", "modes", "saved", "silence", "starts", "storage", "user_ops"}
+_INSIDE.add("TYPE_CHECKING")
 __all__ = [name for name in globals() if name[0] != "_" and name not in _INSIDE]
