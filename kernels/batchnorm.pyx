@@ -31,6 +31,7 @@ from cython cimport floating
 from cython.parallel cimport prange
 from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport fabs, isfinite, sqrt
+from libc.string cimport memmove
 
 from tinybn.errors import DTypeError, ShapeError
 
@@ -39,7 +40,7 @@ np.import_array()
 cdef double TINY = 1e-30        # where the squares in a sum leave float32's range; a smaller variance is done in double
 
 cdef extern from "memory_traffic.h":
-    void tinybn_stream(void *to, const void *values, size_t size) nogil
+    size_t tinybn_stream(void *to, const void *values, size_t size, int all) nogil
     void tinybn_stream_end() nogil
     void tinybn_prefetch(const void *values, size_t size) nogil
 

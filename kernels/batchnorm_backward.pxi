@@ -12,7 +12,7 @@ cdef void _gradients(
         return
     cut = _cut(form, 2)
     if threads > 1 and _share_blocks(&cut, threads):
-        for b in prange(cut.blocks, schedule="dynamic", num_threads=threads):
+        for b in prange(cut.blocks, schedule="static", num_threads=threads):
             _block_gradients(own, dx, dweight, dbias, dy, x, given, weight, bias, eps, relu, stream, &cut, b, 1)
     else:
         for b in range(cut.blocks):
@@ -38,7 +38,7 @@ cdef void _block_gradients(
     _forward_lines(high, scale, offset, given, weight, bias, eps, cut, b)
 
     if threads > 1 and cut.slices > 1:
-        for i in prange(cut.slices, schedule="dynamic", num_threads=threads):
+        for i in prange(cut.slices, schedule="static", num_threads=threads):
             _slice_products(&total[i * WIDTH], &product[i * WIDTH], dy, x, high, scale, offset, relu, cut, b, i)
     else:
         for i in range(cut.slices):
@@ -50,16 +50,36 @@ cdef void _block_gradients(
     for c in range(channels):
         low = mean[c] - high[c]
         product[c] = (product[c] - low * total[c]) * rstd[c]
+        if not isfinite(product[c]):
+            product[c] = _product_in_double(
+                &dy[(first + c) * cut.form.S], &x[(first + c) * cut.form.S], mean[c], rstd[c], high[c], scale[c],
+                offset[c], relu, cut.form)
         dweight[first + c] = <floating>product[c]
         dbias[first + c] = <floating>total[c]
         slope[c] = <floating>(product[c] * each * rstd[c])
         level[c] = <floating>(total[c] * each - low * (product[c] * each * rstd[c]))
     if threads > 1 and cut.slices > 1:
-        for i in prange(cut.slices, schedule="dynamic", num_threads=threads):
+        for i in prange(cut.slices, schedule="static", num_threads=threads):
             _slice_gradient(own, dx, dy, x, high, scale, offset, slope, level, relu, stream, cut, b, i)
     else:
         for i in range(cut.slices - 1, -1, -1):        # the last is still in the cache
             _slice_gradient(own, dx, dy, x, high, scale, offset, slope, level, relu, stream, cut, b, i)
+
+
+cdef double _product_in_double(
+    const floating *dy, const floating *x, double mean, double rstd, floating high, floating scale, floating offset,
+    bint relu, Form form,
+) noexcept nogil:
+    """Σ dy·x̂ of one channel with NaN, infinity, or products that leave float32's range."""
+    cdef double total = 0, g
+    cdef Py_ssize_t pitch = form.C * form.S, n, s
+    for n in range(form.N):
+        for s in range(form.S):
+            g = dy[n * pitch + s]
+            if relu:
+                g *= 0 if (x[n * pitch + s] - high) * scale + offset <= 0 else 1
+            total += g * ((x[n * pitch + s] - mean) * rstd)
+    return total
 
 
 cdef void _slice_products(
@@ -80,11 +100,11 @@ cdef void _slice_gradient(
     cdef floating offsets[WIDTH]
     cdef floating slopes[WIDTH]
     cdef floating levels[WIDTH]
-    cdef floating row[WIDTH]
+    cdef floating row[2 * WIDTH]
     cdef Sheet a = _sheet(cut, b, i)
-    cdef Py_ssize_t r, c, k, n, at
+    cdef Py_ssize_t r, c, k, n, at, filled = 0
     cdef floating *out
-    if a.S < BROAD:
+    if a.S < cut.broad:
         _spread(highs, high, &a)
         _spread(scales, scale, &a)
         _spread(offsets, offset, &a)
@@ -92,31 +112,30 @@ cdef void _slice_gradient(
         _spread(levels, level, &a)
         for r in range(a.rows + (a.tail > 0)):
             at, n = a.start + r * a.pitch, a.width if r < a.rows else a.tail
-            out = &row[0] if stream else &dx[at]
+            out = &row[filled] if stream else &dx[at]
             if own:
                 _gradient_line(out, &dy[at], &x[at], highs, scales, offsets, slopes, levels, relu, n)
             else:
                 _scaled_line(out, &dy[at], &x[at], highs, scales, offsets, relu, n)
             if stream:
-                tinybn_stream(&dx[at], row, n * sizeof(floating))
+                filled = _stream_row(&dx[at], row, filled, n, r == a.rows - (a.tail == 0) or a.pitch > n)
     else:
         for r in range(_slice_rows(cut, i)):
             for c in range(a.channels):
-                at = a.start + (r * cut.form.C + c) * a.S
                 for k in range(0, a.S, 1 << 10):
-                    n = min(a.S - k, 1 << 10)
-                    out = &row[0] if stream else &dx[at + k]
+                    at, n = a.start + (r * cut.form.C + c) * a.S + k, min(a.S - k, 1 << 10)
+                    out = &row[filled] if stream else &dx[at]
                     if own:
                         _gradient_row(
-                            out, &dy[at + k], &x[at + k], high[c], scale[c], offset[c], slope[c], level[c], relu, n)
+                            out, &dy[at], &x[at], high[c], scale[c], offset[c], slope[c], level[c], relu, n)
                     else:
-                        _scaled_row(out, &dy[at + k], &x[at + k], high[c], scale[c], offset[c], relu, n)
+                        _scaled_row(out, &dy[at], &x[at], high[c], scale[c], offset[c], relu, n)
                     if stream:
-                        tinybn_stream(&dx[at + k], row, n * sizeof(floating))
+                        filled = _stream_row(&dx[at], row, filled, n, c == a.channels - 1 and k + n == a.S)
             if cut.ahead and b + 1 < cut.blocks:
-                at = a.start + r * cut.form.C * a.S + a.channels * a.S
-                tinybn_prefetch(&dy[at], a.channels * a.S * sizeof(floating))
-                tinybn_prefetch(&x[at], a.channels * a.S * sizeof(floating))
+                at = a.start + (r * cut.form.C + a.channels) * a.S
+                tinybn_prefetch(&dy[at], min(<Py_ssize_t>AHEAD, a.channels * a.S * sizeof(floating)))
+                tinybn_prefetch(&x[at], min(<Py_ssize_t>AHEAD, a.channels * a.S * sizeof(floating)))
     if stream:
         tinybn_stream_end()
 

@@ -3,9 +3,8 @@
 
 cdef enum:
     LINE = 4096             # bytes of the longest row that a loop takes: some lines of this length fit the 32 KB L1
-    BLOCK = 3 << 17         # bytes of a block, of all its inputs together: it shares a 1 MB L2 with what is written
+    BLOCK = 13 << 15        # bytes of a block, of all its inputs together: less than half of a 1 MB L2
     NARROW = 256            # (M, C) with fewer channels is one block: whole rows lie one behind the other
-    BROAD = 64              # from so many positions on a channel's row is a loop of its own
     SLICES = 8              # a block has at most 8 slices ...
     SLICE_ROWS = 512        # ... of at least so many rows
 
@@ -16,6 +15,7 @@ cdef struct Cut:
     Py_ssize_t blocks
     Py_ssize_t rows         # of a slice
     Py_ssize_t slices
+    Py_ssize_t broad        # from so many positions on a channel's row is a loop of its own
     bint ahead              # read the next block's rows while this one's are written
 
 cdef struct Sheet:          # `copies` rectangles, `jump` apart, each `rows` × `width` and one more row of `tail` values
@@ -35,11 +35,11 @@ cdef Cut _cut(Form form, int inputs) noexcept nogil:
     if form.S == 1:
         cut.channels = C if C <= NARROW else min(C, max(<Py_ssize_t>NARROW, min(most, cut.width) // 32 * 32))
     else:
-        cut.channels = min(C, min(most, max(1, cut.width // form.S)))
+        cut.channels = min(C, _whole_lines(min(most, max(1, cut.width // form.S)), 2 * most, &cut))
     _even_blocks(&cut)
     cut.rows = max(<Py_ssize_t>SLICE_ROWS, (form.N + SLICES - 1) // SLICES)
     cut.slices = (form.N + cut.rows - 1) // cut.rows
-    cut.ahead = True
+    cut.ahead, cut.broad = True, 512                # shorter ones lose more at their ends than parameters in lines cost
     return cut
 
 
@@ -48,12 +48,22 @@ cdef Cut _cut_for_one_pass(Form form) noexcept nogil:
     cdef Cut cut
     cut.form = form
     cut.width = LINE // (sizeof(float) if form.single else sizeof(double))
-    cut.channels = min(form.C, cut.width if form.S == 1 or form.S >= BROAD else cut.width // form.S)
+    cut.channels = min(form.C, cut.width if form.S == 1 or form.S >= 64 else cut.width // form.S)
     _even_blocks(&cut)
-    cut.rows = max((form.N + 15) // 16, 1 if form.S >= BROAD else 32)
+    cut.rows = max((form.N + 15) // 16, 1 if form.S >= 64 else 32)
     cut.slices = (form.N + cut.rows - 1) // cut.rows
-    cut.ahead = False
+    cut.ahead, cut.broad = False, 64                # rows of all channels one after the other: in the order of memory
     return cut
+
+
+cdef inline Py_ssize_t _whole_lines(Py_ssize_t channels, Py_ssize_t most, Cut *cut) noexcept nogil:
+    """So many channels or a few less, or up to `most`, whose values together fill whole lines of the cache."""
+    cdef Py_ssize_t values = 16 if cut.form.single else 8, unit = 1         # of a line; channels that fill whole lines
+    while cut.form.S * unit % values:
+        unit *= 2
+    if channels >= unit:
+        return channels // unit * unit
+    return unit if unit <= most and unit * cut.form.S <= cut.width else channels
 
 
 cdef inline void _even_blocks(Cut *cut) noexcept nogil:
@@ -62,7 +72,7 @@ cdef inline void _even_blocks(Cut *cut) noexcept nogil:
     cut.blocks = (C + cut.channels - 1) // cut.channels
     if cut.blocks > 1:
         cut.blocks += cut.blocks % 2
-        cut.channels = (C + cut.blocks - 1) // cut.blocks
+        cut.channels = _whole_lines((C + cut.blocks - 1) // cut.blocks, cut.channels, cut)
         cut.blocks = (C + cut.channels - 1) // cut.channels
 
 
@@ -75,14 +85,14 @@ cdef Sheet _sheet(Cut *cut, Py_ssize_t block, Py_ssize_t slice) noexcept nogil:
     a.copies, a.jump = 1, 0
     a.rows, a.pitch, a.width, a.tail = rows, C * S, a.channels * S, 0
     if S == 1 and a.channels == C:                  # whole rows: several in a line make longer loops
-        folds = min(rows, cut.width // C)
+        folds = max(1, min(rows // TREE, cut.width // C))
         a.rows, a.pitch, a.width, a.tail = rows // folds, folds * C, folds * C, rows % folds * C
-    elif S > cut.width:                             # one channel: its S values are cut into a multiple of four rows
+    elif S > cut.width:                             # one channel: its S values are cut into rows, a multiple of TREE
+        folds = (S + TREE * cut.width - 1) // (TREE * cut.width) * TREE
         a.copies, a.jump = rows, C * S
-        folds = (S + 4 * cut.width - 1) // (4 * cut.width) * 4
-        a.pitch = a.width = S // folds
-        a.rows = folds
-        a.tail = S - folds * a.width
+        a.pitch = a.width = (S + folds - 1) // folds
+        a.rows = S // a.width
+        a.tail = S % a.width
     return a
 
 

@@ -1,7 +1,9 @@
 # The forward: moments, and y.
 
 cdef enum:
-    SAMPLE = 16             # rows that shift is taken from, at the most
+    AHEAD = 1 << 13         # bytes of each row of the next block that are read early; longer rows the processor reads ahead
+    SAMPLE = 16             # rows that shift is taken from, at the most ...
+    PLACES = 64             # ... and so many of the positions in each, at the least if there are as many
 
 cdef void _moments(double *moments, const floating *x, Form form, int threads) noexcept nogil:
     cdef Cut cut
@@ -11,11 +13,11 @@ cdef void _moments(double *moments, const floating *x, Form form, int threads) n
         return
     cut = _cut(form, 1)
     if threads > 1 and _share_blocks(&cut, threads):
-        for b in prange(cut.blocks, schedule="dynamic", num_threads=threads):
-            _block_moments(moments, x, &cut, b, 1)
+        for b in prange(cut.blocks, schedule="static", num_threads=threads):
+            _block_moments(moments, x, 1, &cut, b, 1)
     else:
         for b in range(cut.blocks):
-            _block_moments(moments, x, &cut, b, threads)
+            _block_moments(moments, x, 1, &cut, b, threads)
 
 
 cdef void _batch_norm(
@@ -31,12 +33,12 @@ cdef void _batch_norm(
     cut = _cut(form, 1)
     own.mean, own.var, own.single = moments, &moments[form.C], False
     if threads > 1 and _share_blocks(&cut, threads):
-        for b in prange(cut.blocks, schedule="dynamic", num_threads=threads):
-            _block_moments(moments, x, &cut, b, 1)
+        for b in prange(cut.blocks, schedule="static", num_threads=threads):
+            _block_moments(moments, x, eps, &cut, b, 1)
             _block_normalize(y, x, own, weight, bias, eps, relu, stream, &cut, b, 1)
     else:
         for b in range(cut.blocks):
-            _block_moments(moments, x, &cut, b, threads)
+            _block_moments(moments, x, eps, &cut, b, threads)
             _block_normalize(y, x, own, weight, bias, eps, relu, stream, &cut, b, threads)
 
 
@@ -50,14 +52,17 @@ cdef void _normalize(
         return
     cut = _cut_for_one_pass(form)
     if threads > 1 and _share_blocks(&cut, threads):
-        for b in prange(cut.blocks, schedule="dynamic", num_threads=threads):
+        for b in prange(cut.blocks, schedule="static", num_threads=threads):
             _block_normalize(y, x, given, weight, bias, eps, relu, stream, &cut, b, 1)
     else:
         for b in range(cut.blocks):
             _block_normalize(y, x, given, weight, bias, eps, relu, stream, &cut, b, threads)
 
 
-cdef void _block_moments(double *moments, const floating *x, Cut *cut, Py_ssize_t b, int threads) noexcept nogil:
+cdef void _block_moments(
+    double *moments, const floating *x, double eps, Cut *cut, Py_ssize_t b, int threads,
+) noexcept nogil:
+    """The moments of a block's channels. A variance of 0 may be some 1e-50 where eps hides the difference."""
     cdef double total[SLICES * WIDTH]
     cdef double square[SLICES * WIDTH]
     cdef floating shift[WIDTH]
@@ -69,7 +74,7 @@ cdef void _block_moments(double *moments, const floating *x, Cut *cut, Py_ssize_
     _sample(shift, x, cut, b)
     for attempt in range(2):
         if threads > 1 and cut.slices > 1:
-            for i in prange(cut.slices, schedule="dynamic", num_threads=threads):
+            for i in prange(cut.slices, schedule="static", num_threads=threads):
                 _slice_squares(&total[i * WIDTH], &square[i * WIDTH], x, shift, cut, b, i)
         else:
             for i in range(cut.slices):
@@ -80,7 +85,7 @@ cdef void _block_moments(double *moments, const floating *x, Cut *cut, Py_ssize_
         for c in range(channels):
             shift[c] = <floating>mean[c]
     for c in range(channels):
-        if not isfinite(var[c]) or (var[c] < TINY and (total[c] != 0 or square[c] != 0)):
+        if not isfinite(var[c]) or (var[c] < TINY and (eps < TINY or total[c] != 0 or square[c] != 0)):
             _moments_in_double(&mean[c], &var[c], &x[(first + c) * form.S], form)
 
 
@@ -101,19 +106,24 @@ cdef void _sample(floating *shift, const floating *x, Cut *cut, Py_ssize_t b) no
     a.copies, a.tail = 1, 0
     a.rows = min(N, <Py_ssize_t>SAMPLE)
     a.width = min(a.channels * a.S, cut.width)
-    a.pitch = N // a.rows * cut.form.C * a.S
-    if a.S >= BROAD and a.channels == 1:                    # short ones, that move along S as well
-        a.width = BROAD
+    a.pitch = _odd(N // a.rows) * cut.form.C * a.S
+    if a.S >= PLACES and a.channels == 1:                   # short ones, that move along S as well
+        a.width = PLACES
         if a.rows > 1:
-            a.pitch += (a.S - BROAD) // (a.rows - 1)
+            a.pitch += (a.S - PLACES) // (a.rows - 1)
     elif a.S > 1:
-        a.rows = min(a.rows, max(<Py_ssize_t>SAMPLE // 4, BROAD // a.S))
-        a.pitch = N // a.rows * cut.form.C * a.S
+        a.rows = min(a.rows, max(<Py_ssize_t>SAMPLE // 4, PLACES // a.S))
+        a.pitch = _odd(N // a.rows) * cut.form.C * a.S
     for c in range(a.channels):
         shift[c] = x[a.start + c * a.S]
     _sheet_squares(total, square, x, shift, &a)
     for c in range(a.channels):
         shift[c] += <floating>(total[c] / (a.rows * (a.width // a.channels)))
+
+
+cdef inline Py_ssize_t _odd(Py_ssize_t step) noexcept nogil:
+    """Or one less: rows that alternate between two kinds shall both be seen."""
+    return step if step % 2 else max(<Py_ssize_t>1, step - 1)
 
 
 cdef inline void _merge(double *total, double *other, Py_ssize_t slices, Py_ssize_t channels) noexcept nogil:
@@ -168,7 +178,7 @@ cdef void _block_normalize(
     cdef Py_ssize_t i
     _forward_lines(high, scale, offset, given, weight, bias, eps, cut, b)
     if threads > 1 and cut.slices > 1:
-        for i in prange(cut.slices, schedule="dynamic", num_threads=threads):
+        for i in prange(cut.slices, schedule="static", num_threads=threads):
             _slice_normalize(y, x, high, scale, offset, relu, stream, cut, b, i)
     else:
         for i in range(cut.slices - 1, -1, -1):        # the last is still in the cache
@@ -204,33 +214,50 @@ cdef void _slice_normalize(
     cdef floating highs[WIDTH]
     cdef floating scales[WIDTH]
     cdef floating offsets[WIDTH]
-    cdef floating row[WIDTH]
+    cdef floating row[2 * WIDTH]
     cdef Sheet a = _sheet(cut, b, i)
-    cdef Py_ssize_t r, c, k, n, at
-    if a.S < BROAD:
+    cdef Py_ssize_t r, c, k, n, at, filled = 0
+    if a.S < cut.broad:
         _spread(highs, high, &a)
         _spread(scales, scale, &a)
         _spread(offsets, offset, &a)
         for r in range(a.rows + (a.tail > 0)):
             at, n = a.start + r * a.pitch, a.width if r < a.rows else a.tail
-            _normalize_line(&row[0] if stream else &y[at], &x[at], highs, scales, offsets, relu, n)
+            _normalize_line(
+                &row[filled] if stream else &y[at], &x[at], highs, scales, offsets, relu, n)
             if stream:
-                tinybn_stream(&y[at], row, n * sizeof(floating))
+                filled = _stream_row(&y[at], row, filled, n, r == a.rows - (a.tail == 0) or a.pitch > n)
     else:
         for r in range(_slice_rows(cut, i)):
             for c in range(a.channels):
-                at = a.start + (r * cut.form.C + c) * a.S
                 for k in range(0, a.S, 1 << 10):
-                    n = min(a.S - k, 1 << 10)
+                    at, n = a.start + (r * cut.form.C + c) * a.S + k, min(a.S - k, 1 << 10)
                     _normalize_row(
-                        &row[0] if stream else &y[at + k], &x[at + k], high[c], scale[c], offset[c], relu, n)
+                        &row[filled] if stream else &y[at], &x[at], high[c], scale[c], offset[c], relu, n)
                     if stream:
-                        tinybn_stream(&y[at + k], row, n * sizeof(floating))
+                        filled = _stream_row(&y[at], row, filled, n, c == a.channels - 1 and k + n == a.S)
             if cut.ahead and b + 1 < cut.blocks:
-                at = a.start + r * cut.form.C * a.S + a.channels * a.S
-                tinybn_prefetch(&x[at], a.channels * a.S * sizeof(floating))
+                at = a.start + (r * cut.form.C + a.channels) * a.S
+                tinybn_prefetch(&x[at], min(<Py_ssize_t>AHEAD, a.channels * a.S * sizeof(floating)))
     if stream:
         tinybn_stream_end()
+
+
+cdef inline Py_ssize_t _stream_row(
+    floating *y, floating *row, Py_ssize_t filled, Py_ssize_t n, bint last,
+) noexcept nogil:
+    """Write a row of n values past the caches, that belong to y and have `filled` values in front of them, left from the
+    row before. What fills no line is left for the next, unless this is the last. How many values are left.
+
+    Short rows wait for others: vectors that are read across two that were just written must wait for both to arrive.
+    """
+    cdef size_t written
+    if not last and filled + n <= WIDTH:
+        return filled + n
+    written = tinybn_stream(y - filled, row, (filled + n) * sizeof(floating), last)
+    filled += n - <Py_ssize_t>(written // sizeof(floating))
+    memmove(row, <char *>row + written, filled * sizeof(floating))
+    return filled
 
 
 cdef inline void _normalize_row(

@@ -2,7 +2,9 @@
 
 cdef enum:
     WIDTH = 1024            # LINE bytes of float32
-    FLUSH = 64              # rows that are added in the data's dtype, four at a time: 16 additions, wrong by 16·2⁻²⁴ at most
+    TREE = 8                # rows that are added to each other before they are added to a column ...
+    FLUSH = 32              # ... for so many rows in the data's dtype: three additions in the tree and four to the column,
+                            # wrong by 7·2⁻²⁴ at most; 64 rows by fours were 10 % faster, and 12 units in the last place off
     LANES = 32
 
 cdef void _sheet_squares(
@@ -36,17 +38,22 @@ cdef inline void _add_squares(
     floating *part, floating *part_square, const floating *x, const floating *shift, Py_ssize_t rows,
     Py_ssize_t pitch, Py_ssize_t width,
 ) noexcept nogil:
-    cdef floating d0, d1, d2, d3
+    cdef floating d0, d1, d2, d3, d4, d5, d6, d7
     cdef Py_ssize_t r, j
-    for r in range(0, rows - 3, 4):
+    for r in range(0, rows - 7, 8):
         for j in range(width):
             d0 = x[r * pitch + j] - shift[j]
             d1 = x[(r + 1) * pitch + j] - shift[j]
             d2 = x[(r + 2) * pitch + j] - shift[j]
             d3 = x[(r + 3) * pitch + j] - shift[j]
-            part[j] += (d0 + d1) + (d2 + d3)
-            part_square[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-    for r in range(rows - rows % 4, rows):
+            d4 = x[(r + 4) * pitch + j] - shift[j]
+            d5 = x[(r + 5) * pitch + j] - shift[j]
+            d6 = x[(r + 6) * pitch + j] - shift[j]
+            d7 = x[(r + 7) * pitch + j] - shift[j]
+            part[j] += ((d0 + d1) + (d2 + d3)) + ((d4 + d5) + (d6 + d7))
+            part_square[j] += ((d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)) + (
+                (d4 * d4 + d5 * d5) + (d6 * d6 + d7 * d7))
+    for r in range(rows - rows % 8, rows):
         for j in range(width):
             d0 = x[r * pitch + j] - shift[j]
             part[j] += d0

@@ -13,7 +13,7 @@ from cython.parallel cimport prange
 from libc.math cimport sqrt
 
 cdef extern from "memory_traffic.h":
-    void tinybn_stream(void *to, const void *values, size_t size) nogil
+    size_t tinybn_stream(void *to, const void *values, size_t size, int all) nogil
     void tinybn_stream_end() nogil
     void tinybn_prefetch(const void *values, size_t size) nogil
 
@@ -313,7 +313,7 @@ cdef inline void _normalize_streaming(
     for s in range(0, S, 1024):
         n = min(S - s, <Py_ssize_t>1024)
         _normalize(piece, &x[s], mean, scale, bias, n)
-        tinybn_stream(&y[s], piece, n * sizeof(floating))
+        tinybn_stream(&y[s], piece, n * sizeof(floating), True)
 
 
 def prefetching(

@@ -26,18 +26,23 @@ static inline void tinybn_stream_line(char *to, const char *values)
 #endif
 }
 
-/* Copies `size` bytes; the parts of the first and the last line are stored as usual. */
-static inline void tinybn_stream(void *to, const void *values, size_t size)
+/* Copies `size` bytes, or, if not `all`, those up to the last whole line, and says how many. What is left of the first line
+   and the last is stored as usual. */
+static inline size_t tinybn_stream(void *to, const void *values, size_t size, int all)
 {
     char *out = (char *)to;
     const char *in = (const char *)values;
-    size_t head = (TINYBN_LINE - (uintptr_t)out % TINYBN_LINE) % TINYBN_LINE;
+    size_t head = (TINYBN_LINE - (uintptr_t)out % TINYBN_LINE) % TINYBN_LINE, rest;
     if (head > size)
         head = size;
+    rest = (size - head) % TINYBN_LINE;
     memcpy(out, in, head);
-    for (out += head, in += head, size -= head; size >= TINYBN_LINE; out += TINYBN_LINE, in += TINYBN_LINE, size -= TINYBN_LINE)
-        tinybn_stream_line(out, in);
-    memcpy(out, in, size);
+    for (; head + rest < size; head += TINYBN_LINE)
+        tinybn_stream_line(out + head, in + head);
+    if (!all)
+        return size - rest;
+    memcpy(out + head, in + head, rest);
+    return size;
 }
 
 /* Before another thread may read what was streamed. */

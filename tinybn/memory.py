@@ -5,8 +5,12 @@ faults a step, which is 13 of its 49 ms (batch 64, one core). ``import tinybn`` 
 other threads call `enable` if they want it. It serves every NumPy array of 32 KB or more, whoever makes it: NumPy asks
 its allocator, and this is one. Where the kernels are not compiled, NumPy's own allocator stays, and the functions here
 do nothing.
+
+The environment variable ``TINYBN_MEMORY`` is the number of bytes to keep where `enable` is not told, 256 MB by default.
+With 0 it is off: a tool that watches memory (AddressSanitizer, Valgrind) then sees every block come and go.
 """
 
+import os
 import sys
 from types import ModuleType
 from typing import NamedTuple
@@ -18,7 +22,11 @@ try:
 except ImportError:
     _allocator = None  # type: ignore[assignment]  # the twins serve
 
-DEFAULT_LIMIT = 256 << 20  # bytes; a step of the CNN of the examples, batch 64, keeps some 60 MB
+# In bytes; a step of the CNN of the examples, batch 64, keeps some 60 MB.
+_given = os.environ.get("TINYBN_MEMORY", str(256 << 20))
+if not _given.isdecimal():
+    raise ValueError(f"TINYBN_MEMORY is {_given!r}; expected a number of bytes from 0 on")
+DEFAULT_LIMIT = int(_given)
 
 
 class MemoryStats(NamedTuple):
@@ -38,12 +46,16 @@ _pool: ModuleType | None = _allocator if COMPILED and _gil else None
 def enable(limit: int = DEFAULT_LIMIT) -> None:
     """Keep freed blocks of 32 KB or more, up to ``limit`` bytes, and serve this thread's arrays from them.
 
+    A limit of 0 is `disable`.
+
     Raises:
         ValueError: a negative limit.
     """
     if limit < 0:
         raise ValueError(f"memory.enable: limit is {limit}; expected a number of bytes from 0 on")
-    if _pool is not None:
+    if limit == 0:
+        disable()
+    elif _pool is not None:
         _pool.set_limit(limit)
         _pool.install()
 

@@ -106,7 +106,7 @@ def kernel_that_serves(y: Array, x: Array, weight: Array, bias: Array, eps: floa
     """The kernel behind `tinybn.functional.batch_norm`, compiled or not, streaming from the size where that does."""
     _check(y, x, weight, bias)
     compiled, twin = kernels.KERNELS["batch_norm"]
-    stream = x.nbytes >= kernels.STREAMED_BYTES
+    stream = 2 * x.nbytes >= kernels.STREAMED_BYTES
     moments = np.empty((2, x.shape[1]))
     (compiled or twin)(y, moments, x, weight, bias, None, None, 0.0, eps, False, threads, stream)
 

@@ -1,5 +1,6 @@
 """The two layouts of arrays that kernels take, and how others are brought to them."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +61,24 @@ def statistics(mean: Array, var: Array, x: Array) -> tuple[Any, Any]:
     """Mean and variance as kernels take them: both of x's dtype, or else both float64."""
     dtype = x.dtype if mean.dtype == var.dtype == x.dtype else np.dtype(np.float64)
     return channels("mean", mean, x, dtype), channels("var", var, x, dtype)
+
+
+def check_writable(**outputs: Array | None) -> None:
+    """Refuse outputs that cannot be written, or of which one would overwrite another, before any of them is."""
+    given = {name: array for name, array in outputs.items() if array is not None}
+    for name, array in given.items():
+        if not array.flags.writeable:
+            raise ValueError(f"{name} is an output, and read-only")
+    for (name, array), (other, another) in itertools.combinations(given.items(), 2):
+        if np.shares_memory(array, another):
+            raise ValueError(f"{name} and {other} overlap in memory, and both are outputs")
+
+
+def write_back(*pairs: tuple[Array | None, Array | None]) -> None:
+    """Copy what kernels have made in place of outputs that they could not take as they lay."""
+    for output, made in pairs:
+        if output is not None:
+            output[...] = made
 
 
 def never_ready(*arrays: Any) -> bool:

@@ -54,7 +54,7 @@ def batch_norm(
         return False
     for running, values in zip((running_mean, running_var), new, strict=True):
         if running is not None:
-            running[...] = (1 - momentum) * running + momentum * values
+            running[...] = (1 - momentum) * running.astype(np.float64) + momentum * values
     return True
 
 
