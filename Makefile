@@ -21,7 +21,7 @@ STALE := stale
 endif
 endif
 
-.PHONY: help placement test check wheel setup clean stale
+.PHONY: help placement test check builds wheel setup clean stale
 
 help:  ## this list
 	@echo "make TARGET [ARGS=...] [PYTHON=python3.12]"
@@ -37,6 +37,9 @@ check: $(DEV)  ## ruff (rules and format) and mypy (strict)
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+
+builds: $(TEST)  ## test the kernels built with clang, with bounds checks and with sanitizers (installs clang with apt)
+	@.ci/builds $(ARGS)
 
 wheel: $(DEV)  ## build the source distribution and the wheel into dist/
 	@$(RUN) -m build --outdir dist

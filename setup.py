@@ -5,12 +5,20 @@ Every ``kernels/NAME.pyx`` becomes the module ``tinybn.kernels.NAME``, and on x8
 
 * No OpenMP in the compiler: the kernels are built without it and run on one thread.
 * No compiler at all: the package installs without them and falls back on the NumPy twins.
-* ``TINYBN_DEBUG=1``: bounds checks, wraparound checks, C assertions and debug symbols.
+
+Environment variables:
+
+* ``CC``, ``CFLAGS``, ``LDFLAGS``: the compiler and its further flags, as setuptools understands them.
 * ``TINYBN_REQUIRE_COMPILED=1``: a kernel that does not build fails the installation.
+* ``TINYBN_BUILDS=baseline,v4``: make only these of the builds ``baseline``, ``v3`` and ``v4``.
+* ``TINYBN_DEBUG=1``: checks of bounds, negative indices and uninitialized memoryviews, C assertions and debug symbols.
+* ``TINYBN_SANITIZE=1``: stop at the first bad access to memory (AddressSanitizer) or undefined behaviour. Python has
+  to run with the sanitizer's library: CONTRIBUTING.md tells how. Goes together with ``TINYBN_DEBUG=1``.
+
+What was built, with which compiler and flags, `tinybn.kernels.cpu` knows.
 """
 
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -22,18 +30,33 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError
 
 DEBUG = os.environ.get("TINYBN_DEBUG") == "1"
+SANITIZE = os.environ.get("TINYBN_SANITIZE") == "1"
+BUILDS = os.environ.get("TINYBN_BUILDS", "baseline,v3,v4").split(",")
 REQUIRED = os.environ.get("TINYBN_REQUIRE_COMPILED") == "1"
 
 # Never -ffast-math, -Ofast or -fassociative-math: they drop NaN handling, flush subnormals in the whole process when
 # they stand on the link line, and fold (x - high) - low into x - (high + low), which the exact mean relies on.
 # -ffp-contract=off keeps the bits equal between instruction sets.
-# Without optimization gcc suspects Cython's own error handling of uninitialized variables, and glibc will not fortify.
-FLAGS = ["-O0", "-g", "-UNDEBUG", "-U_FORTIFY_SOURCE", "-Wno-uninitialized"] if DEBUG else ["-O3", "-g0"]
-UNIX_FLAGS = [*FLAGS, "-ffp-contract=off", "-fno-math-errno"]
-MSVC_FLAGS = ["/Od", "/Zi", "/UNDEBUG"] if DEBUG else ["/O2", "/fp:precise"]
+FLAGS = ["-O3", "-g0", "-DNDEBUG"]
+WARNINGS = ["-Wall", "-Wextra"]
+SANITIZERS = []
+MSVC_FLAGS = ["/O2", "/fp:precise"]
+if DEBUG or SANITIZE:
+    # glibc fortifies nothing without optimization, and a fortified memcpy is one that the sanitizer does not see.
+    FLAGS = ["-O1" if SANITIZE else "-O0", "-g", "-U_FORTIFY_SOURCE"]
+    # Where little is optimized, gcc suspects Cython's own error handling of uninitialized variables.
+    WARNINGS += ["-Wno-uninitialized"]
+if DEBUG:
+    FLAGS += ["-UNDEBUG"]
+    MSVC_FLAGS = ["/Od", "/Zi", "/UNDEBUG"]
+if SANITIZE:
+    SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    # Python's own flags have -fwrapv, with which an overflow is not undefined any more, and not reported.
+    FLAGS += ["-fno-omit-frame-pointer", "-fno-wrapv"]
+UNIX_FLAGS = [*FLAGS, *SANITIZERS, *WARNINGS, "-ffp-contract=off", "-fno-math-errno"]
 
-# What a module's name ends with, and the flags that make the difference. A compiler that refuses them leaves it out.
-LEVELS = {"": [], "_v3": ["-march=x86-64-v3"], "_v4": ["-march=x86-64-v4"]}
+# The flags that make the difference. A compiler that refuses them leaves that build out.
+LEVELS = {"baseline": [], "v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4"]}
 
 # These have no loops that would gain: one build serves.
 PLAIN = ("cpu", "memory")
@@ -43,7 +66,7 @@ DIRECTIVES = {
     "boundscheck": DEBUG,
     "wraparound": DEBUG,
     "initializedcheck": DEBUG,
-    "cdivision": not DEBUG,
+    "cdivision": True,  # in the debug build too: 1/0 is infinity, which the kernels rely on, and no exception
 }
 
 PROBE = """
@@ -59,8 +82,19 @@ int main(void) { int n = 0;
 """
 
 
-def level_of(extension: Extension) -> str:
-    return next(level for level in sorted(LEVELS, reverse=True) if extension.name.endswith(level))
+class Kernel(Extension):
+    """One source, built for one level."""
+
+    def __init__(self, source: Path, level: str) -> None:
+        self.level = level
+        self.original = f"tinybn.kernels.{source.stem}"
+        super().__init__(
+            self.original + ("" if level == "baseline" else f"_{level}"),
+            [source.as_posix()],
+            include_dirs=["kernels", numpy.get_include()],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+            optional=not REQUIRED,  # a kernel that this compiler refuses: its NumPy twin serves
+        )
 
 
 class BuildKernels(build_ext):
@@ -82,30 +116,51 @@ class BuildKernels(build_ext):
             openmp = []
 
         levels = [level for level, flags in LEVELS.items() if not (flags and msvc) and self._compiles(PROBE, flags)]
-        self.extensions = [extension for extension in self.extensions if level_of(extension) in levels]
+        self.extensions = [kernel for kernel in self.extensions if kernel.level in levels]
         self._translate()
-        for extension in self.extensions:
-            flags = MSVC_FLAGS if msvc else UNIX_FLAGS
-            extension.extra_compile_args = [*flags, *LEVELS[level_of(extension)], *openmp]
-            extension.extra_link_args = [] if msvc else openmp
+        common = [*(MSVC_FLAGS if msvc else UNIX_FLAGS), *openmp]
+        for kernel in self.extensions:
+            kernel.extra_compile_args = [*common, *LEVELS[kernel.level]]
+            kernel.extra_link_args = [] if msvc else [*openmp, *SANITIZERS]
+            if kernel.name == "tinybn.kernels.cpu":
+                kernel.define_macros += self._record(common)
         self.force = True  # the flags come from the environment, which timestamps do not see
         self.parallel = self.parallel or True
         super().build_extensions()
 
     def _translate(self) -> None:
-        """Cython to C, once for each source; each level gets a copy of the C that carries its own module's name."""
-        baseline = [extension for extension in self.extensions if not level_of(extension)]
+        """Cython to C, once for each source; each level gets a copy of the C that carries its own module's name.
+
+        The name must be right within the C as well: by it a module enters itself into sys.modules.
+        """
+        once = {kernel.original: Extension(kernel.original, kernel.sources) for kernel in self.extensions}
         translated = cythonize(
-            baseline, compiler_directives=DIRECTIVES, build_dir="build/cython", force=True, quiet=True
+            list(once.values()),
+            compiler_directives=DIRECTIVES,
+            emit_linenums=DEBUG or SANITIZE,  # reports and debuggers then name lines of the .pyx
+            build_dir="build/cython",
+            force=True,
+            quiet=True,
         )
-        for extension in self.extensions:
-            level = level_of(extension)
-            [source] = [Path(t.sources[0]) for t in translated if t.name == extension.name.removesuffix(level)]
-            if level:
-                original, source = source, source.with_stem(source.stem + level)
-                shutil.copyfile(original, source)
-                extension.define_macros.append((f"PyInit_{original.stem}", f"PyInit_{source.stem}"))
-            extension.sources = [str(source)]
+        sources = {extension.name: Path(extension.sources[0]) for extension in translated}
+        for kernel in self.extensions:
+            source = sources[kernel.original]
+            if kernel.name != kernel.original:
+                text = source.read_text(encoding="utf-8")
+                text = text.replace(f'"{kernel.original}"', f'"{kernel.name}"')
+                text = text.replace(f"PyInit_{source.stem}", f"PyInit_{source.stem}_{kernel.level}")
+                source = source.with_stem(f"{source.stem}_{kernel.level}")
+                source.write_text(text, encoding="utf-8")
+            kernel.sources = [str(source)]
+
+    def _record(self, common: list[str]) -> list[tuple[str, str]]:
+        """Macros by which `tinybn.kernels.cpu` knows what it and its neighbours were built with."""
+        given = getattr(self.compiler, "compiler_so", [])[1:]  # by Python's own configuration and by CFLAGS
+        levels = {kernel.level for kernel in self.extensions if kernel.name.rpartition(".")[2] not in PLAIN}
+        flags = {level: " ".join([*given, *common, *LEVELS[level]]) for level in sorted(levels)}
+        text = ";".join(f"{level}:{words}" for level, words in flags.items())
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+        return [("TINYBN_FLAGS", f'"{text}"'), ("TINYBN_DEBUG", str(int(DEBUG)))]
 
     def _compiles(self, program: str, flags: list[str] | None = None, link: bool = False) -> bool:
         with tempfile.TemporaryDirectory() as folder:
@@ -120,21 +175,14 @@ class BuildKernels(build_ext):
         return True
 
 
-def kernel(source: Path, level: str) -> Extension:
-    return Extension(
-        f"tinybn.kernels.{source.stem}{level}",
-        [source.as_posix()],
-        include_dirs=["kernels", numpy.get_include()],
-        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-        optional=not REQUIRED,  # a kernel that this compiler refuses: its NumPy twin serves
-    )
-
+if unknown := set(BUILDS) - set(LEVELS):
+    sys.exit(f"tinybn: TINYBN_BUILDS has {', '.join(sorted(unknown))}; expected some of {','.join(LEVELS)}")
 
 setup(
     ext_modules=[
-        kernel(source, level)
+        Kernel(source, level)
         for source in sorted(Path("kernels").glob("*.pyx"))
-        for level in (LEVELS if source.stem not in PLAIN else [""])
+        for level in (BUILDS if source.stem not in PLAIN else ["baseline"])
     ],
     cmdclass={"build_ext": BuildKernels},
 )

@@ -122,8 +122,8 @@ cdef void _slice_gradient(
     else:
         for r in range(_slice_rows(cut, i)):
             for c in range(a.channels):
-                for k in range(0, a.S, 1 << 10):
-                    at, n = a.start + (r * cut.form.C + c) * a.S + k, min(a.S - k, 1 << 10)
+                for k in range(0, a.S, 800):
+                    at, n = a.start + (r * cut.form.C + c) * a.S + k, min(a.S - k, 800)
                     out = &row[filled] if stream else &dx[at]
                     if own:
                         _gradient_row(

@@ -2,7 +2,8 @@
 # these into sheets, the rectangles that the loops run over. The cut depends on the shape alone, and so do the bits.
 
 cdef enum:
-    LINE = 4096             # bytes of the longest row that a loop takes: some lines of this length fit the 32 KB L1
+    LINE = 3200             # bytes of the longest row that a loop takes. Some of them fit the 32 KB L1; and they are not 4 KB
+                            # apart, which puts them into the same few lines of it: a quarter slower at (4096, 256)
     BLOCK = 13 << 15        # bytes of a block, of all its inputs together: less than half of a 1 MB L2
     NARROW = 256            # (M, C) with fewer channels is one block: whole rows lie one behind the other
     SLICES = 8              # a block has at most 8 slices ...

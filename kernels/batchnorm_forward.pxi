@@ -2,7 +2,7 @@
 
 cdef enum:
     AHEAD = 1 << 13         # bytes of each row of the next block that are read early; longer rows the processor reads ahead
-    SAMPLE = 16             # rows that shift is taken from, at the most ...
+    SAMPLE = 32             # rows that shift is taken from, at the most ...
     PLACES = 64             # ... and so many of the positions in each, at the least if there are as many
 
 cdef void _moments(double *moments, const floating *x, Form form, int threads) noexcept nogil:
@@ -112,7 +112,7 @@ cdef void _sample(floating *shift, const floating *x, Cut *cut, Py_ssize_t b) no
         if a.rows > 1:
             a.pitch += (a.S - PLACES) // (a.rows - 1)
     elif a.S > 1:
-        a.rows = min(a.rows, max(<Py_ssize_t>SAMPLE // 4, PLACES // a.S))
+        a.rows = min(a.rows, max(<Py_ssize_t>SAMPLE // 8, PLACES // a.S))
         a.pitch = _odd(N // a.rows) * cut.form.C * a.S
     for c in range(a.channels):
         shift[c] = x[a.start + c * a.S]
@@ -139,7 +139,7 @@ cdef inline Py_ssize_t _finish_moments(
     double *mean, double *var, const floating *shift, const double *total, const double *square, Py_ssize_t channels,
     Py_ssize_t M,
 ) noexcept nogil:
-    """Moments from Σd and Σd². How many channels have a shift over a standard deviation off: again, about this mean."""
+    """Moments from Σd and Σd². How many channels have a shift over 0.7 standard deviations off: again, about this mean."""
     cdef double each = 1.0 / M, deviation, v
     cdef Py_ssize_t c, far = 0
     for c in range(channels):
@@ -148,7 +148,7 @@ cdef inline Py_ssize_t _finish_moments(
         v = 0 if v < 0 else v
         mean[c] = shift[c] + deviation
         var[c] = v
-        far += deviation * deviation > v
+        far += 2 * deviation * deviation > v
     return far
 
 
@@ -230,8 +230,8 @@ cdef void _slice_normalize(
     else:
         for r in range(_slice_rows(cut, i)):
             for c in range(a.channels):
-                for k in range(0, a.S, 1 << 10):
-                    at, n = a.start + (r * cut.form.C + c) * a.S + k, min(a.S - k, 1 << 10)
+                for k in range(0, a.S, 800):
+                    at, n = a.start + (r * cut.form.C + c) * a.S + k, min(a.S - k, 800)
                     _normalize_row(
                         &row[filled] if stream else &y[at], &x[at], high[c], scale[c], offset[c], relu, n)
                     if stream:

@@ -104,6 +104,16 @@ def test_compiler_flags_keep_ieee_arithmetic() -> None:
     assert not flags & {"-ffast-math", "-Ofast", "-fassociative-math", "-funsafe-math-optimizations", "/fp:fast"}
 
 
+def test_every_option_of_the_build_is_explained() -> None:
+    tree = parse(ROOT / "setup.py")
+    explanation = ast.get_docstring(tree) or ""
+    options = {text for text in strings(tree) if re.fullmatch(r"TINYBN_[A-Z_]+", text)}
+    macros = {"TINYBN_FLAGS"}
+    assert "TINYBN_SANITIZE" in options
+    for option in options - macros:
+        assert f"``{option}=" in explanation, f"setup.py does not explain {option}"
+
+
 def test_there_are_examples() -> None:
     assert EXAMPLES
 

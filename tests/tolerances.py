@@ -11,6 +11,17 @@ import numpy as np
 # these, and a factor of ten on top is left for a different formula. A wrong term is off by 1e-2 and more.
 RELATIVE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-10}
 
+# BatchNorm's kernels, relative to the size of the terms that a result is the sum of (`kernel_helpers.term_sizes`). A
+# result takes some five roundings of 6e-8 in float32, 1e-16 in float64; sums add less than that, as they are short ones
+# that are added in double.
+KERNEL = {"float32": 5e-7, "float64": 2e-14}
+
+# What kernels/batchnorm.pyx promises for float32: the output's error relative to |weight·x̂| + |bias| + 1, and that of
+# the variance in units in the last place.
+KERNEL_OUTPUT = 2e-6
+KERNEL_VARIANCE_ULP = 4
+TWO_VALUES_VARIANCE_ULP = 4.25  # where each rounding goes the same way; 4.07 is the most that was found
+
 # Central differences (f(x + h) − f(x − h))/2h in float64: the truncated term is about h² = 1e-10, rounding is about
 # 1e-16·Σ|f|/h = 1e-10 for the sums of 100 numbers that the tests differentiate. A factor of 1000 on top still tells a
 # gradient that is wrong in its seventh digit.

@@ -56,7 +56,7 @@ _storages: dict[int, _Storage] = {}
 
 def mark_changed(array: Array, by: str) -> None:
     """The array's memory has just been changed in place, by the function of that name."""
-    storage = _storage_of(array)
+    storage = (array.base is None and _storages.get(id(array))) or _storage_of(array)
     with _ticking:
         clock.now += 1
         storage.changed_at, storage.changed_by = clock.now, by

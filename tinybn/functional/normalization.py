@@ -57,7 +57,7 @@ def batch_norm(
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
     x, mean, var, weight, bias = _checked(input, running_mean, running_var, weight, bias)
-    return apply(ops.normalize, x, weight, bias, mean, var, eps, relu)
+    return apply(ops.normalize, x, weight, bias, mean=mean, var=var, eps=eps, relu=relu)
 
 
 def batch_norm_training(
@@ -82,7 +82,9 @@ def batch_norm_training(
             f"batch_norm: one value per channel in training (input of shape {x.shape}): its variance is 0 and every "
             "output would be the bias. Use a larger batch; a loader's drop_last=True leaves out a last batch of one"
         )
-    y, _, moved = apply(ops.batch_norm, x, weight, bias, eps, mean, var, momentum, relu)
+    y, _, moved = apply(
+        ops.batch_norm, x, weight, bias, eps=eps, running_mean=mean, running_var=var, momentum=momentum, relu=relu
+    )
     if moved:
         for array in (mean, var):
             if array is not None:
@@ -96,11 +98,16 @@ def _checked(
     """The arguments, if all go together: the input as a Tensor, running statistics as arrays."""
     x = input if type(input) is Tensor else as_tensor(input)
     shape, dtype = x.array.shape, x.array.dtype
-    values = [_array(value) for value in (running_mean, running_var, weight, bias)]
-    for value in values:
-        if value is not None and (value.shape != shape[1:2] or value.dtype != dtype):
-            raise _misfit(x, values)
-    if dtype.kind != "f" or len(shape) < 2:
+    wanted, values, fits = shape[1:2], [], dtype.kind == "f" and len(shape) >= 2
+    for value in (running_mean, running_var, weight, bias):
+        if isinstance(value, Tensor):
+            value = value.array
+        elif value is not None and not isinstance(value, np.ndarray):
+            value = as_tensor(value).array
+        values.append(value)
+        if value is not None and (value.shape != wanted or value.dtype != dtype):
+            fits = False
+    if not fits:
         raise _misfit(x, values)
     # Tensors stay Tensors: gradients flow to them.
     return (
@@ -110,12 +117,6 @@ def _checked(
         weight if isinstance(weight, Tensor) else values[2],
         bias if isinstance(bias, Tensor) else values[3],
     )
-
-
-def _array(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.array
-    return value if value is None or isinstance(value, np.ndarray) else as_tensor(value).array
 
 
 def _misfit(x: Tensor, values: list[Any]) -> Exception:
