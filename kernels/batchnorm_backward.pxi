@@ -134,8 +134,8 @@ cdef void _slice_gradient(
                         filled = _stream_row(&dx[at], row, filled, n, c == a.channels - 1 and k + n == a.S)
             if cut.ahead and b + 1 < cut.blocks:
                 at = a.start + (r * cut.form.C + a.channels) * a.S
-                tinybn_prefetch(&dy[at], min(<Py_ssize_t>AHEAD, a.channels * a.S * sizeof(floating)))
-                tinybn_prefetch(&x[at], min(<Py_ssize_t>AHEAD, a.channels * a.S * sizeof(floating)))
+                tinybn_prefetch(&dy[at], min(<Py_ssize_t>AHEAD, <Py_ssize_t>(a.channels * a.S * sizeof(floating))))
+                tinybn_prefetch(&x[at], min(<Py_ssize_t>AHEAD, <Py_ssize_t>(a.channels * a.S * sizeof(floating))))
     if stream:
         tinybn_stream_end()
 
