@@ -29,7 +29,6 @@ stay in their channel. The bits depend neither on threads, nor on streaming, nor
 
 cimport numpy as np
 from cython cimport floating
-from cython.parallel cimport prange
 from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport fabs, isfinite, sqrt
 from libc.string cimport memmove
@@ -45,21 +44,27 @@ cdef extern from "memory_traffic.h":
     void tinybn_stream_end() nogil
     void tinybn_prefetch(const void *values, size_t size) nogil
 
+cdef extern from "workers.h":
+    ctypedef void (*Task "tinybn_task")(void *work, Py_ssize_t i) noexcept nogil
+    void tinybn_share(Task task, void *work, Py_ssize_t count, int threads, int backwards) nogil
+
 
 # --- the kernels: check, and choose the dtype -------------------------------------------------------------------------
 
 def batch_moments(np.ndarray moments not None, np.ndarray x not None, int threads):
     """moments (2, C): mean and biased variance of x; zeros if x is empty."""
     cdef Taken taken
+    cdef Work w
     cdef Form form = _form(&taken, "batch_moments", x)
-    cdef double *m = _moments_of(&taken, moments, x)
-    cdef void *from_x = np.PyArray_DATA(x)
+    w.moments = _moments_of(&taken, moments, x)
+    w.x = np.PyArray_DATA(x)
+    w.threads, w.eps = threads, 1
     _check_apart(&taken)
     with nogil:
-        if form.single:
-            _moments(m, <const float *>from_x, form, threads)
-        else:
-            _moments(m, <const double *>from_x, form, threads)
+        _clear(w.moments, &w.moments[form.C], form.C)
+        if form.N * form.S * form.C:
+            w.cut = _cut(form, 1)
+            _run(_moments_task, &w)
 
 
 def batch_norm(
@@ -72,27 +77,30 @@ def batch_norm(
     that is empty or not finite. `stream` writes y past the caches.
     """
     cdef Taken taken
+    cdef Work w
     cdef Form form = _form(&taken, "batch_norm", x)
-    cdef void *to_y = _tensor(&taken, "y", y, x, True)
-    cdef double *m = _moments_of(&taken, moments, x)
-    cdef void *from_x = np.PyArray_DATA(x)
-    cdef void *w = _channels(&taken, "weight", weight, x, False)
-    cdef void *b = _channels(&taken, "bias", bias, x, False)
-    cdef void *r_mean = _channels(&taken, "running_mean", running_mean, x, True)
-    cdef void *r_var = _channels(&taken, "running_var", running_var, x, True)
+    cdef void *r_mean
+    cdef void *r_var
     cdef bint moved
+    w.out = _tensor(&taken, "y", y, x, True)
+    w.moments = _moments_of(&taken, moments, x)
+    w.x = np.PyArray_DATA(x)
+    w.weight = _channels(&taken, "weight", weight, x, False)
+    w.bias = _channels(&taken, "bias", bias, x, False)
+    r_mean = _channels(&taken, "running_mean", running_mean, x, True)
+    r_var = _channels(&taken, "running_var", running_var, x, True)
+    w.given.mean, w.given.var, w.given.single = w.moments, &w.moments[form.C], False
+    w.eps, w.relu, w.threads, w.stream = eps, relu, threads, stream
     _check_apart(&taken)
     with nogil:
+        _clear(w.moments, &w.moments[form.C], form.C)
+        if form.N * form.S * form.C:
+            w.cut = _cut(form, 1)
+            _run(_batch_norm_task, &w)
         if form.single:
-            _batch_norm(
-                <float *>to_y, m, <const float *>from_x, <const float *>w, <const float *>b, eps, relu, form, threads,
-                stream)
-            moved = _move_running(<float *>r_mean, <float *>r_var, m, momentum, FLT_MAX, form)
+            moved = _move_running(<float *>r_mean, <float *>r_var, w.moments, momentum, FLT_MAX, form)
         else:
-            _batch_norm(
-                <double *>to_y, m, <const double *>from_x, <const double *>w, <const double *>b, eps, relu, form,
-                threads, stream)
-            moved = _move_running(<double *>r_mean, <double *>r_var, m, momentum, DBL_MAX, form)
+            moved = _move_running(<double *>r_mean, <double *>r_var, w.moments, momentum, DBL_MAX, form)
     return moved
 
 
@@ -102,22 +110,19 @@ def normalize(
 ):
     """y from x with the mean and var that are given, in the tensor's dtype or in float64."""
     cdef Taken taken
+    cdef Work w
     cdef Form form = _form(&taken, "normalize", x)
-    cdef void *to_y = _tensor(&taken, "y", y, x, True)
-    cdef Statistics given = _statistics(&taken, mean, var, x)
-    cdef void *from_x = np.PyArray_DATA(x)
-    cdef void *w = _channels(&taken, "weight", weight, x, False)
-    cdef void *b = _channels(&taken, "bias", bias, x, False)
+    w.out = _tensor(&taken, "y", y, x, True)
+    w.given = _statistics(&taken, mean, var, x)
+    w.x = np.PyArray_DATA(x)
+    w.weight = _channels(&taken, "weight", weight, x, False)
+    w.bias = _channels(&taken, "bias", bias, x, False)
+    w.eps, w.relu, w.threads, w.stream = eps, relu, threads, stream
     _check_apart(&taken)
     with nogil:
-        if form.single:
-            _normalize(
-                <float *>to_y, <const float *>from_x, given, <const float *>w, <const float *>b, eps, relu, form,
-                threads, stream)
-        else:
-            _normalize(
-                <double *>to_y, <const double *>from_x, given, <const double *>w, <const double *>b, eps, relu, form,
-                threads, stream)
+        if form.N * form.S * form.C:
+            w.cut = _cut_for_one_pass(form)
+            _run(_normalize_task, &w)
 
 
 def batch_norm_backward(
@@ -144,25 +149,26 @@ cdef _backward(
 ):
     """`own`: the statistics are the batch's, and depend on x."""
     cdef Taken taken
+    cdef Work w
     cdef Form form = _form(&taken, "batch_norm_backward" if own else "normalize_backward", x)
-    cdef void *to_dx = _tensor(&taken, "dx", dx, x, True)
-    cdef void *to_dweight = _channels(&taken, "dweight", dweight, x, True)
-    cdef void *to_dbias = _channels(&taken, "dbias", dbias, x, True)
-    cdef void *from_dy = _tensor(&taken, "dy", dy, x, False)
-    cdef Statistics given = _statistics(&taken, mean, var, x)
-    cdef void *from_x = np.PyArray_DATA(x)
-    cdef void *w = _channels(&taken, "weight", weight, x, False)
-    cdef void *b = _channels(&taken, "bias", bias, x, False)
+    w.out = _tensor(&taken, "dx", dx, x, True)
+    w.dweight = _channels(&taken, "dweight", dweight, x, True)
+    w.dbias = _channels(&taken, "dbias", dbias, x, True)
+    w.dy = _tensor(&taken, "dy", dy, x, False)
+    w.given = _statistics(&taken, mean, var, x)
+    w.x = np.PyArray_DATA(x)
+    w.weight = _channels(&taken, "weight", weight, x, False)
+    w.bias = _channels(&taken, "bias", bias, x, False)
+    w.own, w.eps, w.relu, w.threads, w.stream = own, eps, relu, threads, stream
     _check_apart(&taken)
     with nogil:
-        if form.single:
-            _gradients(
-                own, <float *>to_dx, <float *>to_dweight, <float *>to_dbias, <const float *>from_dy,
-                <const float *>from_x, given, <const float *>w, <const float *>b, eps, relu, form, threads, stream)
+        if form.N * form.S * form.C:
+            w.cut = _cut(form, 2)
+            _run(_gradients_task, &w)
+        elif form.single:
+            _clear(<float *>w.dweight, <float *>w.dbias, form.C)
         else:
-            _gradients(
-                own, <double *>to_dx, <double *>to_dweight, <double *>to_dbias, <const double *>from_dy,
-                <const double *>from_x, given, <const double *>w, <const double *>b, eps, relu, form, threads, stream)
+            _clear(<double *>w.dweight, <double *>w.dbias, form.C)
 
 
 def ready(
@@ -185,6 +191,7 @@ def ready(
 
 include "batchnorm_checks.pxi"
 include "batchnorm_cut.pxi"
+include "batchnorm_work.pxi"
 include "batchnorm_sums.pxi"
 include "batchnorm_forward.pxi"
 include "batchnorm_backward.pxi"

@@ -1,29 +1,6 @@
 # The backward: dweight, dbias, and dx.
 
-cdef void _gradients(
-    bint own, floating *dx, floating *dweight, floating *dbias, const floating *dy, const floating *x,
-    Statistics given, const floating *weight, const floating *bias, double eps, bint relu, Form form, int threads,
-    bint stream,
-) noexcept nogil:
-    cdef Cut cut
-    cdef Py_ssize_t b
-    if form.N * form.S * form.C == 0:
-        _clear(dweight, dbias, form.C)
-        return
-    cut = _cut(form, 2)
-    if threads > 1 and _share_blocks(&cut, threads):
-        for b in prange(cut.blocks, schedule="static", num_threads=threads):
-            _block_gradients(own, dx, dweight, dbias, dy, x, given, weight, bias, eps, relu, stream, &cut, b, 1)
-    else:
-        for b in range(cut.blocks):
-            _block_gradients(own, dx, dweight, dbias, dy, x, given, weight, bias, eps, relu, stream, &cut, b, threads)
-
-
-cdef void _block_gradients(
-    bint own, floating *dx, floating *dweight, floating *dbias, const floating *dy, const floating *x,
-    Statistics given, const floating *weight, const floating *bias, double eps, bint relu, bint stream, Cut *cut,
-    Py_ssize_t b, int threads,
-) noexcept nogil:
+cdef void _block_gradients(const floating *x, Work *w) noexcept nogil:
     cdef double total[SLICES * WIDTH]
     cdef double product[SLICES * WIDTH]
     cdef floating high[WIDTH]
@@ -33,37 +10,32 @@ cdef void _block_gradients(
     cdef floating level[WIDTH]
     cdef double mean[WIDTH]
     cdef double rstd[WIDTH]
-    cdef Py_ssize_t first = b * cut.channels, channels = _block_channels(cut, b), M = cut.form.N * cut.form.S, i, c
-    cdef double each = 1.0 / M, low
-    _forward_lines(high, scale, offset, given, weight, bias, eps, cut, b)
-
-    if threads > 1 and cut.slices > 1:
-        for i in prange(cut.slices, schedule="static", num_threads=threads):
-            _slice_products(&total[i * WIDTH], &product[i * WIDTH], dy, x, high, scale, offset, relu, cut, b, i)
-    else:
-        for i in range(cut.slices):
-            _slice_products(&total[i * WIDTH], &product[i * WIDTH], dy, x, high, scale, offset, relu, cut, b, i)
-    _merge(total, product, cut.slices, channels)
+    cdef const floating *dy = <const floating *>w.dy
+    cdef floating *dweight = <floating *>w.dweight
+    cdef floating *dbias = <floating *>w.dbias
+    cdef Form form = w.cut.form
+    cdef Py_ssize_t first = w.block * w.cut.channels, channels = _block_channels(&w.cut, w.block), c
+    cdef double each = 1.0 / (form.N * form.S), low
+    _forward_lines(high, scale, offset, w)
+    w.high, w.scale, w.offset, w.slope, w.level = high, scale, offset, slope, level
+    w.total, w.other = total, product
+    tinybn_share(_products_task, w, w.cut.slices, w.inner, False)
+    _merge(total, product, w.cut.slices, channels)
 
     # dx = ((dy - level) - (x - high)·slope)·scale; what the mean has below high is in level.
-    _load_statistics(mean, rstd, given, eps, first, channels)
+    _load_statistics(mean, rstd, w.given, w.eps, first, channels)
     for c in range(channels):
         low = mean[c] - high[c]
         product[c] = (product[c] - low * total[c]) * rstd[c]
         if not isfinite(product[c]):
             product[c] = _product_in_double(
-                &dy[(first + c) * cut.form.S], &x[(first + c) * cut.form.S], mean[c], rstd[c], high[c], scale[c],
-                offset[c], relu, cut.form)
+                &dy[(first + c) * form.S], &x[(first + c) * form.S], mean[c], rstd[c], high[c], scale[c], offset[c],
+                w.relu, form)
         dweight[first + c] = <floating>product[c]
         dbias[first + c] = <floating>total[c]
         slope[c] = <floating>(product[c] * each * rstd[c])
         level[c] = <floating>(total[c] * each - low * (product[c] * each * rstd[c]))
-    if threads > 1 and cut.slices > 1:
-        for i in prange(cut.slices, schedule="static", num_threads=threads):
-            _slice_gradient(own, dx, dy, x, high, scale, offset, slope, level, relu, stream, cut, b, i)
-    else:
-        for i in range(cut.slices - 1, -1, -1):        # the last is still in the cache
-            _slice_gradient(own, dx, dy, x, high, scale, offset, slope, level, relu, stream, cut, b, i)
+    tinybn_share(_gradient_task, w, w.cut.slices, w.inner, True)               # the last slice is still in the cache
 
 
 cdef double _product_in_double(
@@ -82,26 +54,30 @@ cdef double _product_in_double(
     return total
 
 
-cdef void _slice_products(
-    double *total, double *product, const floating *dy, const floating *x, const floating *high,
-    const floating *scale, const floating *offset, bint relu, Cut *cut, Py_ssize_t b, Py_ssize_t i,
-) noexcept nogil:
-    cdef Sheet a = _sheet(cut, b, i)
-    _sheet_products(total, product, dy, x, high, scale, offset, relu, &a)
+cdef void _slice_products(const floating *x, Work *w, Py_ssize_t slice) noexcept nogil:
+    cdef Sheet a = _sheet(&w.cut, w.block, slice)
+    _sheet_products(
+        &w.total[slice * WIDTH], &w.other[slice * WIDTH], <const floating *>w.dy, x, <const floating *>w.high,
+        <const floating *>w.scale, <const floating *>w.offset, w.relu, &a)
 
 
-cdef void _slice_gradient(
-    bint own, floating *dx, const floating *dy, const floating *x, const floating *high, const floating *scale,
-    const floating *offset, const floating *slope, const floating *level, bint relu, bint stream, Cut *cut,
-    Py_ssize_t b, Py_ssize_t i,
-) noexcept nogil:
+cdef void _slice_gradient(const floating *x, Work *w, Py_ssize_t slice) noexcept nogil:
+    cdef floating *dx = <floating *>w.out
+    cdef const floating *dy = <const floating *>w.dy
+    cdef const floating *high = <const floating *>w.high
+    cdef const floating *scale = <const floating *>w.scale
+    cdef const floating *offset = <const floating *>w.offset
+    cdef const floating *slope = <const floating *>w.slope
+    cdef const floating *level = <const floating *>w.level
+    cdef bint own = w.own, relu = w.relu, stream = w.stream
+    cdef Cut *cut = &w.cut
     cdef floating highs[WIDTH]
     cdef floating scales[WIDTH]
     cdef floating offsets[WIDTH]
     cdef floating slopes[WIDTH]
     cdef floating levels[WIDTH]
     cdef floating row[2 * WIDTH]
-    cdef Sheet a = _sheet(cut, b, i)
+    cdef Sheet a = _sheet(cut, w.block, slice)
     cdef Py_ssize_t r, c, k, n, at, filled = 0
     cdef floating *out
     if a.S < cut.broad:
@@ -120,7 +96,7 @@ cdef void _slice_gradient(
             if stream:
                 filled = _stream_row(&dx[at], row, filled, n, r == a.rows - (a.tail == 0) or a.pitch > n)
     else:
-        for r in range(_slice_rows(cut, i)):
+        for r in range(_slice_rows(cut, slice)):
             for c in range(a.channels):
                 for k in range(0, a.S, 800):
                     at, n = a.start + (r * cut.form.C + c) * a.S + k, min(a.S - k, 800)
@@ -132,7 +108,7 @@ cdef void _slice_gradient(
                         _scaled_row(out, &dy[at], &x[at], high[c], scale[c], offset[c], relu, n)
                     if stream:
                         filled = _stream_row(&dx[at], row, filled, n, c == a.channels - 1 and k + n == a.S)
-            if cut.ahead and b + 1 < cut.blocks:
+            if cut.ahead and w.block + 1 < cut.blocks:
                 at = a.start + (r * cut.form.C + a.channels) * a.S
                 tinybn_prefetch(&dy[at], min(<Py_ssize_t>AHEAD, <Py_ssize_t>(a.channels * a.S * sizeof(floating))))
                 tinybn_prefetch(&x[at], min(<Py_ssize_t>AHEAD, <Py_ssize_t>(a.channels * a.S * sizeof(floating))))

@@ -105,11 +105,6 @@ cdef inline Py_ssize_t _slice_rows(Cut *cut, Py_ssize_t slice) noexcept nogil:
     return min(cut.rows, cut.form.N - slice * cut.rows)
 
 
-cdef inline bint _share_blocks(Cut *cut, int threads) noexcept nogil:
-    """Whether threads take whole blocks; otherwise they share the slices of each, if there are several."""
-    return cut.blocks >= 2 * threads or cut.slices == 1
-
-
 cdef inline void _spread(floating *line, const floating *values, Sheet *a) noexcept nogil:
     """A line with each column's value, from those of the channels."""
     cdef Py_ssize_t i, c, s

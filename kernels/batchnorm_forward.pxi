@@ -5,95 +5,33 @@ cdef enum:
     SAMPLE = 32             # rows that shift is taken from, at the most ...
     PLACES = 64             # ... and so many of the positions in each, at the least if there are as many
 
-cdef void _moments(double *moments, const floating *x, Form form, int threads) noexcept nogil:
-    cdef Cut cut
-    cdef Py_ssize_t b
-    _clear(moments, &moments[form.C], form.C)
-    if form.N * form.S * form.C == 0:
-        return
-    cut = _cut(form, 1)
-    if threads > 1 and _share_blocks(&cut, threads):
-        for b in prange(cut.blocks, schedule="static", num_threads=threads):
-            _block_moments(moments, x, 1, &cut, b, 1)
-    else:
-        for b in range(cut.blocks):
-            _block_moments(moments, x, 1, &cut, b, threads)
-
-
-cdef void _batch_norm(
-    floating *y, double *moments, const floating *x, const floating *weight, const floating *bias, double eps,
-    bint relu, Form form, int threads, bint stream,
-) noexcept nogil:
-    cdef Cut cut
-    cdef Statistics own
-    cdef Py_ssize_t b
-    _clear(moments, &moments[form.C], form.C)
-    if form.N * form.S * form.C == 0:
-        return
-    cut = _cut(form, 1)
-    own.mean, own.var, own.single = moments, &moments[form.C], False
-    if threads > 1 and _share_blocks(&cut, threads):
-        for b in prange(cut.blocks, schedule="static", num_threads=threads):
-            _block_moments(moments, x, eps, &cut, b, 1)
-            _block_normalize(y, x, own, weight, bias, eps, relu, stream, &cut, b, 1)
-    else:
-        for b in range(cut.blocks):
-            _block_moments(moments, x, eps, &cut, b, threads)
-            _block_normalize(y, x, own, weight, bias, eps, relu, stream, &cut, b, threads)
-
-
-cdef void _normalize(
-    floating *y, const floating *x, Statistics given, const floating *weight, const floating *bias, double eps,
-    bint relu, Form form, int threads, bint stream,
-) noexcept nogil:
-    cdef Cut cut
-    cdef Py_ssize_t b
-    if form.N * form.S * form.C == 0:
-        return
-    cut = _cut_for_one_pass(form)
-    if threads > 1 and _share_blocks(&cut, threads):
-        for b in prange(cut.blocks, schedule="static", num_threads=threads):
-            _block_normalize(y, x, given, weight, bias, eps, relu, stream, &cut, b, 1)
-    else:
-        for b in range(cut.blocks):
-            _block_normalize(y, x, given, weight, bias, eps, relu, stream, &cut, b, threads)
-
-
-cdef void _block_moments(
-    double *moments, const floating *x, double eps, Cut *cut, Py_ssize_t b, int threads,
-) noexcept nogil:
+cdef void _block_moments(const floating *x, Work *w) noexcept nogil:
     """The moments of a block's channels. A variance of 0 may be some 1e-50 where eps hides the difference."""
     cdef double total[SLICES * WIDTH]
     cdef double square[SLICES * WIDTH]
     cdef floating shift[WIDTH]
-    cdef Form form = cut.form
-    cdef Py_ssize_t first = b * cut.channels, channels = _block_channels(cut, b), i, c, attempt
-    cdef double *mean = &moments[first]
-    cdef double *var = &moments[form.C + first]
+    cdef Form form = w.cut.form
+    cdef Py_ssize_t first = w.block * w.cut.channels, channels = _block_channels(&w.cut, w.block), c, attempt
+    cdef double *mean = &w.moments[first]
+    cdef double *var = &w.moments[form.C + first]
+    w.shift, w.total, w.other = shift, total, square
     shift[0] = 0                                        # for gcc, which cannot know that there is a channel
-    _sample(shift, x, cut, b)
+    _sample(shift, x, &w.cut, w.block)
     for attempt in range(2):
-        if threads > 1 and cut.slices > 1:
-            for i in prange(cut.slices, schedule="static", num_threads=threads):
-                _slice_squares(&total[i * WIDTH], &square[i * WIDTH], x, shift, cut, b, i)
-        else:
-            for i in range(cut.slices):
-                _slice_squares(&total[i * WIDTH], &square[i * WIDTH], x, shift, cut, b, i)
-        _merge(total, square, cut.slices, channels)
+        tinybn_share(_squares_task, w, w.cut.slices, w.inner, False)
+        _merge(total, square, w.cut.slices, channels)
         if _finish_moments(mean, var, shift, total, square, channels, form.N * form.S) == 0:
             break
         for c in range(channels):
             shift[c] = <floating>mean[c]
     for c in range(channels):
-        if not isfinite(var[c]) or (var[c] < TINY and (eps < TINY or total[c] != 0 or square[c] != 0)):
+        if not isfinite(var[c]) or (var[c] < TINY and (w.eps < TINY or total[c] != 0 or square[c] != 0)):
             _moments_in_double(&mean[c], &var[c], &x[(first + c) * form.S], form)
 
 
-cdef void _slice_squares(
-    double *total, double *square, const floating *x, const floating *shift, Cut *cut, Py_ssize_t b, Py_ssize_t i,
-) noexcept nogil:
-    cdef Sheet a = _sheet(cut, b, i)
-    _sheet_squares(total, square, x, shift, &a)
+cdef void _slice_squares(const floating *x, Work *w, Py_ssize_t slice) noexcept nogil:
+    cdef Sheet a = _sheet(&w.cut, w.block, slice)
+    _sheet_squares(&w.total[slice * WIDTH], &w.other[slice * WIDTH], x, <const floating *>w.shift, &a)
 
 
 cdef void _sample(floating *shift, const floating *x, Cut *cut, Py_ssize_t b) noexcept nogil:
@@ -168,32 +106,23 @@ cdef void _moments_in_double(double *mean, double *var, const floating *x, Form 
     var[0] = square / (form.N * form.S)
 
 
-cdef void _block_normalize(
-    floating *y, const floating *x, Statistics given, const floating *weight, const floating *bias, double eps,
-    bint relu, bint stream, Cut *cut, Py_ssize_t b, int threads,
-) noexcept nogil:
+cdef void _block_normalize(const floating *x, Work *w) noexcept nogil:
     cdef floating high[WIDTH]
     cdef floating scale[WIDTH]
     cdef floating offset[WIDTH]
-    cdef Py_ssize_t i
-    _forward_lines(high, scale, offset, given, weight, bias, eps, cut, b)
-    if threads > 1 and cut.slices > 1:
-        for i in prange(cut.slices, schedule="static", num_threads=threads):
-            _slice_normalize(y, x, high, scale, offset, relu, stream, cut, b, i)
-    else:
-        for i in range(cut.slices - 1, -1, -1):        # the last is still in the cache
-            _slice_normalize(y, x, high, scale, offset, relu, stream, cut, b, i)
+    _forward_lines(high, scale, offset, w)
+    w.high, w.scale, w.offset = high, scale, offset
+    tinybn_share(_normalize_slice_task, w, w.cut.slices, w.inner, True)        # the last slice is still in the cache
 
 
-cdef void _forward_lines(
-    floating *high, floating *scale, floating *offset, Statistics given, const floating *weight, const floating *bias,
-    double eps, Cut *cut, Py_ssize_t b,
-) noexcept nogil:
+cdef void _forward_lines(floating *high, floating *scale, floating *offset, Work *w) noexcept nogil:
     """The numbers of y = (x - high)·scale + offset; what the mean has below high is in offset."""
+    cdef const floating *weight = <const floating *>w.weight
+    cdef const floating *bias = <const floating *>w.bias
     cdef double mean[WIDTH]
     cdef double rstd[WIDTH]
-    cdef Py_ssize_t first = b * cut.channels, channels = _block_channels(cut, b), c
-    _load_statistics(mean, rstd, given, eps, first, channels)
+    cdef Py_ssize_t first = w.block * w.cut.channels, channels = _block_channels(&w.cut, w.block), c
+    _load_statistics(mean, rstd, w.given, w.eps, first, channels)
     for c in range(channels):
         high[c] = <floating>mean[c]
         scale[c] = <floating>rstd[c]
@@ -207,15 +136,18 @@ cdef void _forward_lines(
             offset[c] = <floating>(bias[first + c] - (mean[c] - high[c]) * scale[c])
 
 
-cdef void _slice_normalize(
-    floating *y, const floating *x, const floating *high, const floating *scale, const floating *offset, bint relu,
-    bint stream, Cut *cut, Py_ssize_t b, Py_ssize_t i,
-) noexcept nogil:
+cdef void _slice_normalize(const floating *x, Work *w, Py_ssize_t slice) noexcept nogil:
+    cdef floating *y = <floating *>w.out
+    cdef const floating *high = <const floating *>w.high
+    cdef const floating *scale = <const floating *>w.scale
+    cdef const floating *offset = <const floating *>w.offset
+    cdef bint relu = w.relu, stream = w.stream
+    cdef Cut *cut = &w.cut
     cdef floating highs[WIDTH]
     cdef floating scales[WIDTH]
     cdef floating offsets[WIDTH]
     cdef floating row[2 * WIDTH]
-    cdef Sheet a = _sheet(cut, b, i)
+    cdef Sheet a = _sheet(cut, w.block, slice)
     cdef Py_ssize_t r, c, k, n, at, filled = 0
     if a.S < cut.broad:
         _spread(highs, high, &a)
@@ -228,7 +160,7 @@ cdef void _slice_normalize(
             if stream:
                 filled = _stream_row(&y[at], row, filled, n, r == a.rows - (a.tail == 0) or a.pitch > n)
     else:
-        for r in range(_slice_rows(cut, i)):
+        for r in range(_slice_rows(cut, slice)):
             for c in range(a.channels):
                 for k in range(0, a.S, 800):
                     at, n = a.start + (r * cut.form.C + c) * a.S + k, min(a.S - k, 800)
@@ -236,7 +168,7 @@ cdef void _slice_normalize(
                         &row[filled] if stream else &y[at], &x[at], high[c], scale[c], offset[c], relu, n)
                     if stream:
                         filled = _stream_row(&y[at], row, filled, n, c == a.channels - 1 and k + n == a.S)
-            if cut.ahead and b + 1 < cut.blocks:
+            if cut.ahead and w.block + 1 < cut.blocks:
                 at = a.start + (r * cut.form.C + a.channels) * a.S
                 tinybn_prefetch(&x[at], min(<Py_ssize_t>AHEAD, <Py_ssize_t>(a.channels * a.S * sizeof(floating))))
     if stream:

@@ -1,5 +1,8 @@
 """What the BatchNorm kernels promise besides digits: constants, NaN, fused relu, invariants, Python threads."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -232,3 +235,28 @@ def test_kernels_that_run_in_two_python_threads_at_a_time_do_not_disturb_each_ot
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+FORK = """
+import os
+import numpy as np
+from tinybn import kernels, set_num_threads
+
+set_num_threads(4)
+x = np.random.default_rng(0).standard_normal((512, 2048), dtype=np.float32)
+before = kernels.batch_norm(x, None, None, 1e-5)[0].tobytes()
+child = os.fork()
+same = kernels.batch_norm(x, None, None, 1e-5)[0].tobytes() == before
+if child:
+    same = same and os.waitpid(child, 0)[1] == 0
+    print(same)
+else:
+    os._exit(0 if same else 1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_process_may_fork_after_threads_have_worked():
+    """The child has none of the parent's threads, and must not wait for them."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.split() == ["True"], done.stderr
