@@ -15,6 +15,12 @@ typedef void (*tinybn_task)(void *work, ptrdiff_t i);
 #include <sched.h>
 #include <signal.h>
 
+#if defined(__linux__) && defined(CPU_SETSIZE)
+#define TINYBN_PLACES 1
+#else
+#define TINYBN_PLACES 0
+#endif
+
 enum { TINYBN_WORKERS = 63, TINYBN_SPIN = 2000, TINYBN_STACK = 1 << 20 };
 
 typedef struct {
@@ -26,6 +32,7 @@ static struct {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     int started, sleeping;          /* workers */
+    pthread_t worker[TINYBN_WORKERS];
     int busy;                       /* somebody's tasks are being done */
     unsigned job;                   /* a number for each call */
     unsigned open;                  /* the job that may be entered, or 0 */
@@ -34,7 +41,7 @@ static struct {
     tinybn_task task;
     void *work;
     tinybn_share_of_tasks share[TINYBN_WORKERS + 1];
-} tinybn_pool = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, {{0, 0, 0, {0}}}};
+} tinybn_pool = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, {0}, 0, 0, 0, 0, 0, 0, NULL, NULL, {{0, 0, 0, {0}}}};
 
 static void tinybn_pause(void)
 {
@@ -78,6 +85,22 @@ static void *tinybn_worker(void *number)
     return NULL;
 }
 
+/* Sleeping workers shall wake up on other cores than this one. Left to itself, Linux wakes them here after a pause of
+   10 ms, behind the thread that calls, and notices the idle cores some milliseconds later. */
+static void tinybn_send_away(void)
+{
+#if TINYBN_PLACES
+    cpu_set_t others;
+    int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE || pthread_getaffinity_np(pthread_self(), sizeof others, &others) != 0)
+        return;
+    CPU_CLR(here, &others);
+    if (CPU_COUNT(&others))
+        for (int i = 0; i < tinybn_pool.started; i++)
+            pthread_setaffinity_np(tinybn_pool.worker[i], sizeof others, &others);
+#endif
+}
+
 static void tinybn_forget_workers(void)
 {
     pthread_mutex_init(&tinybn_pool.mutex, NULL);
@@ -90,7 +113,6 @@ static void tinybn_start_workers(int wanted)
 {
     pthread_attr_t attributes;
     sigset_t all, before;
-    pthread_t thread;
     static int watching_forks = 0;
     if (!watching_forks)
         watching_forks = pthread_atfork(NULL, NULL, tinybn_forget_workers) == 0;
@@ -100,7 +122,8 @@ static void tinybn_start_workers(int wanted)
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, TINYBN_STACK);
     while (tinybn_pool.started < wanted
-           && pthread_create(&thread, &attributes, tinybn_worker, (void *)(ptrdiff_t)(tinybn_pool.started + 1)) == 0)
+           && pthread_create(&tinybn_pool.worker[tinybn_pool.started], &attributes, tinybn_worker,
+                             (void *)(ptrdiff_t)(tinybn_pool.started + 1)) == 0)
         tinybn_pool.started++;
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -131,6 +154,7 @@ static void tinybn_share(tinybn_task task, void *work, ptrdiff_t count, int thre
     __atomic_store_n(&tinybn_pool.open, job, __ATOMIC_SEQ_CST);
     __atomic_store_n(&tinybn_pool.job, job, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&tinybn_pool.sleeping, __ATOMIC_SEQ_CST)) {
+        tinybn_send_away();
         pthread_mutex_lock(&tinybn_pool.mutex);
         pthread_cond_broadcast(&tinybn_pool.wake);
         pthread_mutex_unlock(&tinybn_pool.mutex);
