@@ -27,6 +27,8 @@ cdef Order _order(np.ndarray x) noexcept:
     cdef Py_ssize_t stride = np.PyArray_ITEMSIZE(x)
     if axes < 2 or (type != np.NPY_FLOAT and type != np.NPY_DOUBLE) or not np.PyArray_ISBEHAVED_RO(x):
         return OTHER
+    if np.PyArray_SIZE(x) == 0:
+        return NCS                                      # whatever its strides are
     for i in range(axes):
         axis = 1 if i == 0 else 0 if i == axes - 1 else axes - i     # of (N, ..., C), from the last to the first
         if x.shape[axis] != 1 and x.strides[axis] != stride:

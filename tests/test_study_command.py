@@ -218,9 +218,16 @@ def test_the_placement_example_is_the_command(tmp_path):
     assert result.returncode == 2 and result.stderr.startswith("error: placement 'middle'")
 
 
+def test_the_lab_times_a_kernel_of_ones_own(tmp_path):
+    result = example("bench_own_kernel.py", "--quick", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "\n  folded " in result.stdout and "wrong" not in result.stdout
+
+
 def test_every_example_is_run_by_a_test():
     assert {path.name for path in (ROOT / "examples").glob("*.py")} == {
         "mnist_mlp.py",
         "mnist_cnn.py",
         "bn_placement.py",
+        "bench_own_kernel.py",
     }
