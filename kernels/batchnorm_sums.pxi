@@ -1,7 +1,7 @@
 # Sums of each channel over a sheet.
 
 cdef enum:
-    WIDTH = 800             # LINE bytes of float32
+    WIDTH = 800             # LINE bytes of float32; the steps of the loops over long rows, which must be literals, too
     TREE = 8                # rows that are added to each other before they are added to a column ...
     FLUSH = 32              # ... for so many rows in the data's dtype: three additions in the tree and four to the column,
                             # wrong by 7·2⁻²⁴ at most; 64 rows by fours were 10 % faster, and 12 units in the last place off
