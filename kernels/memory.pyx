@@ -4,9 +4,9 @@ Fresh pages are dear: the system hands them out zeroed, one fault for each 4 KB,
 as they are free. A training step asks for the same sizes again and again, so blocks of LEAST bytes or more wait here for
 the next array of their size. Smaller ones are left to NumPy.
 
-Blocks begin at a line of the cache (64 bytes): vectors of a misaligned array straddle two lines each, and stores past
-the caches need whole lines. Every block can be freed and reallocated by the C library, kept or not, so that NumPy's own
-allocator may take it over.
+Blocks begin at a line of the cache: vectors of a misaligned array straddle two lines each, and stores past the caches need
+whole lines. Large ones lie in large pages (`memory_blocks.h`). Every block can be freed and reallocated by the C library,
+kept or not, so that NumPy's own allocator may take it over.
 NumPy calls an allocator with the GIL held, which is what guards the list.
 """
 
@@ -33,15 +33,9 @@ cdef extern from "numpy/arrayobject.h":
     object PyDataMem_SetHandler(object handler)
     PyObject *PyDataMem_DefaultHandler
 
-cdef extern from *:
-    """
-    #ifdef _WIN32  /* where what aligned_alloc gives could not be given to free() */
-    #define tinybn_aligned(size) malloc(size)
-    #else
-    #define tinybn_aligned(size) aligned_alloc(64, size)
-    #endif
-    """
+cdef extern from "memory_blocks.h":
     void *tinybn_aligned(size_t size) noexcept nogil
+    void *tinybn_in_large_pages(void *block, size_t size) noexcept nogil
 
 cdef enum:
     LEAST = 1 << 15     # smaller blocks come from the heap, which is reused anyway
@@ -108,7 +102,9 @@ cdef void *_calloc(void *ctx, size_t n, size_t size) noexcept nogil:
     if n * size < LEAST:
         return _numpy.calloc(_numpy.ctx, n, size)
     block = _take(_rounded(n * size))
-    return memset(block, 0, n * size) if block else calloc(1, _rounded(n * size))
+    if block:
+        return memset(block, 0, n * size)
+    return tinybn_in_large_pages(calloc(1, _rounded(n * size)), _rounded(n * size))
 
 
 cdef void *_realloc(void *ctx, void *block, size_t size) noexcept nogil:
