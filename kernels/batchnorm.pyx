@@ -22,8 +22,8 @@ stay in their channel. The bits depend neither on threads, nor on streaming, nor
   mean = shift + Σd/M and var = Σd²/M - (Σd/M)². While shift is within 0.7 standard deviations of the mean the subtraction
   takes a third at the most; where it is not, another pass repeats the first about the mean that is known by then.
 * Sums run in columns, one for each place in a row, in the data's dtype: eight rows in a tree, and after FLUSH rows the
-  columns are added to double sums. The d are small wherever the data sits, and exactly 0 in a constant channel. A channel
-  whose squares leave float32's range is done again in double.
+  columns are added to double sums. A long row is summed by itself, in 16 columns. The d are small wherever the data
+  sits, and exactly 0 in a constant channel. A channel whose squares leave float32's range is done again in double.
 * The mean is used as high + low: x - high is exact where it matters, low goes into the bias, in double.
 """
 
@@ -46,6 +46,7 @@ cdef extern from "memory_traffic.h":
 
 cdef extern from "workers.h":
     ctypedef void (*Task "tinybn_task")(void *work, Py_ssize_t i) noexcept nogil
+    int tinybn_useful_threads(int threads, size_t bytes) nogil
     void tinybn_share(Task task, void *work, Py_ssize_t count, int threads, int backwards) nogil
 
 
@@ -63,8 +64,7 @@ def batch_moments(np.ndarray moments not None, np.ndarray x not None, int thread
     with nogil:
         _clear(w.moments, &w.moments[form.C], form.C)
         if form.N * form.S * form.C:
-            w.cut = _cut(form, 1)
-            _run(_moments_task, &w)
+            _run_moments(&w, form)
 
 
 def batch_norm(
@@ -95,8 +95,7 @@ def batch_norm(
     with nogil:
         _clear(w.moments, &w.moments[form.C], form.C)
         if form.N * form.S * form.C:
-            w.cut = _cut(form, 1)
-            _run(_batch_norm_task, &w)
+            _run_batch_norm(&w, form)
         if form.single:
             moved = _move_running(<float *>r_mean, <float *>r_var, w.moments, momentum, FLT_MAX, form)
         else:
@@ -121,8 +120,7 @@ def normalize(
     _check_apart(&taken)
     with nogil:
         if form.N * form.S * form.C:
-            w.cut = _cut_for_one_pass(form)
-            _run(_normalize_task, &w)
+            _run_normalize(&w, form)
 
 
 def batch_norm_backward(
@@ -163,8 +161,7 @@ cdef _backward(
     _check_apart(&taken)
     with nogil:
         if form.N * form.S * form.C:
-            w.cut = _cut(form, 2)
-            _run(_gradients_task, &w)
+            _run_gradients(&w, form)
         elif form.single:
             _clear(<float *>w.dweight, <float *>w.dbias, form.C)
         else:
@@ -187,6 +184,11 @@ def ready(
         and (_are_statistics(mean, var, x) if given else (
             (mean is None or _fits_channels(mean, x)) and (var is None or _fits_channels(var, x))))
     )
+
+
+def useful_threads(int threads, Py_ssize_t size):
+    """How many of these threads a call that moves so many bytes should ask for: one, if it is small and they sleep."""
+    return tinybn_useful_threads(threads, size)
 
 
 include "batchnorm_checks.pxi"

@@ -1,13 +1,10 @@
 # The backward: dweight, dbias, and dx.
 
-cdef void _block_gradients(const floating *x, Work *w) noexcept nogil:
-    cdef double total[SLICES * WIDTH]
-    cdef double product[SLICES * WIDTH]
+cdef void _block_products(const floating *x, Work *w, double *total, double *product) noexcept nogil:
+    """dweight and dbias of a block's channels; total and product, with room for all slices, get them in double."""
     cdef floating high[WIDTH]
     cdef floating scale[WIDTH]
     cdef floating offset[WIDTH]
-    cdef floating slope[WIDTH]
-    cdef floating level[WIDTH]
     cdef double mean[WIDTH]
     cdef double rstd[WIDTH]
     cdef const floating *dy = <const floating *>w.dy
@@ -15,26 +12,39 @@ cdef void _block_gradients(const floating *x, Work *w) noexcept nogil:
     cdef floating *dbias = <floating *>w.dbias
     cdef Form form = w.cut.form
     cdef Py_ssize_t first = w.block * w.cut.channels, channels = _block_channels(&w.cut, w.block), c
-    cdef double each = 1.0 / (form.N * form.S), low
     _forward_lines(high, scale, offset, w)
-    w.high, w.scale, w.offset, w.slope, w.level = high, scale, offset, slope, level
-    w.total, w.other = total, product
+    w.high, w.scale, w.offset, w.total, w.other = high, scale, offset, total, product
     tinybn_share(_products_task, w, w.cut.slices, w.inner, False)
     _merge(total, product, w.cut.slices, channels)
-
-    # dx = ((dy - level) - (x - high)·slope)·scale; what the mean has below high is in level.
     _load_statistics(mean, rstd, w.given, w.eps, first, channels)
     for c in range(channels):
-        low = mean[c] - high[c]
-        product[c] = (product[c] - low * total[c]) * rstd[c]
+        product[c] = (product[c] - (mean[c] - high[c]) * total[c]) * rstd[c]
         if not isfinite(product[c]):
             product[c] = _product_in_double(
                 &dy[(first + c) * form.S], &x[(first + c) * form.S], mean[c], rstd[c], high[c], scale[c], offset[c],
                 w.relu, form)
         dweight[first + c] = <floating>product[c]
         dbias[first + c] = <floating>total[c]
+
+
+cdef void _block_gradient(const floating *x, Work *w, const double *total, const double *product) noexcept nogil:
+    """dx = ((dy - level) - (x - high)·slope)·scale of a block; what the mean has below high is in level."""
+    cdef floating high[WIDTH]
+    cdef floating scale[WIDTH]
+    cdef floating offset[WIDTH]
+    cdef floating slope[WIDTH]
+    cdef floating level[WIDTH]
+    cdef double mean[WIDTH]
+    cdef double rstd[WIDTH]
+    cdef Form form = w.cut.form
+    cdef Py_ssize_t first = w.block * w.cut.channels, channels = _block_channels(&w.cut, w.block), c
+    cdef double each = 1.0 / (form.N * form.S)
+    _forward_lines(high, scale, offset, w)
+    _load_statistics(mean, rstd, w.given, w.eps, first, channels)
+    for c in range(channels):
         slope[c] = <floating>(product[c] * each * rstd[c])
-        level[c] = <floating>(total[c] * each - low * (product[c] * each * rstd[c]))
+        level[c] = <floating>(total[c] * each - (mean[c] - high[c]) * (product[c] * each * rstd[c]))
+    w.high, w.scale, w.offset, w.slope, w.level = high, scale, offset, slope, level
     tinybn_share(_gradient_task, w, w.cut.slices, w.inner, True)               # the last slice is still in the cache
 
 
@@ -56,9 +66,14 @@ cdef double _product_in_double(
 
 cdef void _slice_products(const floating *x, Work *w, Py_ssize_t slice) noexcept nogil:
     cdef Sheet a = _sheet(&w.cut, w.block, slice)
-    _sheet_products(
-        &w.total[slice * WIDTH], &w.other[slice * WIDTH], <const floating *>w.dy, x, <const floating *>w.high,
-        <const floating *>w.scale, <const floating *>w.offset, w.relu, &a)
+    cdef const floating *dy = <const floating *>w.dy
+    cdef const floating *high = <const floating *>w.high
+    cdef const floating *scale = <const floating *>w.scale
+    cdef const floating *offset = <const floating *>w.offset
+    if not w.cut.by_rows:
+        _sheet_products(&w.total[slice * WIDTH], &w.other[slice * WIDTH], dy, x, high, scale, offset, w.relu, &a)
+    else:
+        _rows_products(&w.total[slice * WIDTH], &w.other[slice * WIDTH], dy, x, high, scale, offset, w.relu, &a)
 
 
 cdef void _slice_gradient(const floating *x, Work *w, Py_ssize_t slice) noexcept nogil:

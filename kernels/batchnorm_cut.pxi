@@ -1,5 +1,5 @@
 # How a tensor is cut: into blocks of channels that stay in the cache between two passes, these into slices of rows, and
-# these into sheets, the rectangles that the loops run over. The cut depends on the shape alone, and so do the bits.
+# these into sheets, the rectangles that the loops run over. What is added in which order depends on the shape alone.
 
 cdef enum:
     LINE = 3200             # bytes of the longest row that a loop takes. Some of them fit the 32 KB L1; and they are not 4 KB
@@ -8,6 +8,8 @@ cdef enum:
     NARROW = 256            # (M, C) with fewer channels is one block: whole rows lie one behind the other
     SLICES = 8              # a block has at most 8 slices ...
     SLICE_ROWS = 512        # ... of at least so many rows
+    BROAD = 400             # from so many positions on, rows are summed by themselves if they are of two inputs
+    RUN = 1 << 14           # bytes of a block's row, then: so long a run of lines is read as fast as any
 
 cdef struct Cut:
     Form form
@@ -16,25 +18,29 @@ cdef struct Cut:
     Py_ssize_t blocks
     Py_ssize_t rows         # of a slice
     Py_ssize_t slices
-    Py_ssize_t broad        # from so many positions on a channel's row is a loop of its own
+    bint by_rows            # each channel's rows are summed by themselves
+    Py_ssize_t broad        # from so many positions on, a channel's row is a loop of its own
     bint ahead              # read the next block's rows while this one's are written
 
-cdef struct Sheet:          # `copies` rectangles, `jump` apart, each `rows` × `width` and one more row of `tail` values
+cdef struct Sheet:          # `rows` × `width` values and one more row of `tail` values
     Py_ssize_t start        # where its first value is
-    Py_ssize_t copies, jump
     Py_ssize_t rows, pitch, width, tail
     Py_ssize_t channels, S  # the value in column j is of channel (j // S) % channels
 
 
-cdef Cut _cut(Form form, int inputs) noexcept nogil:
-    """For two passes over the inputs: blocks that stay in the cache, slices whose sums are merged."""
+cdef Cut _cut(Form form, int inputs, bint again) noexcept nogil:
+    """For sums over the inputs: blocks that stay in the cache for a pass that goes over them again, or long runs of lines;
+    slices whose sums are merged."""
     cdef Cut cut
     cdef Py_ssize_t C = form.C, size = sizeof(float) if form.single else sizeof(double), most
     cut.form = form
     cut.width = LINE // size
+    cut.by_rows = form.S > cut.width or (inputs == 2 and form.S >= BROAD)
     most = max(1, BLOCK // (size * inputs * form.N * form.S))               # channels that fit
     if form.S == 1:
         cut.channels = C if C <= NARROW else min(C, max(<Py_ssize_t>NARROW, min(most, cut.width) // 32 * 32))
+    elif cut.by_rows and not again:
+        cut.channels = min(C, _whole_lines(max(1, RUN // (size * form.S)), WIDTH, &cut))
     else:
         cut.channels = min(C, _whole_lines(min(most, max(1, cut.width // form.S)), 2 * most, &cut))
     _even_blocks(&cut)
@@ -53,6 +59,7 @@ cdef Cut _cut_for_one_pass(Form form) noexcept nogil:
     _even_blocks(&cut)
     cut.rows = max((form.N + 15) // 16, 1 if form.S >= 64 else 32)
     cut.slices = (form.N + cut.rows - 1) // cut.rows
+    cut.by_rows = False
     cut.ahead, cut.broad = False, 64                # rows of all channels one after the other: in the order of memory
     return cut
 
@@ -83,17 +90,10 @@ cdef Sheet _sheet(Cut *cut, Py_ssize_t block, Py_ssize_t slice) noexcept nogil:
     a.channels = _block_channels(cut, block)
     a.S = S
     a.start = (slice * cut.rows * C + block * cut.channels) * S
-    a.copies, a.jump = 1, 0
     a.rows, a.pitch, a.width, a.tail = rows, C * S, a.channels * S, 0
     if S == 1 and a.channels == C:                  # whole rows: several in a line make longer loops
         folds = max(1, min(rows // TREE, cut.width // C))
         a.rows, a.pitch, a.width, a.tail = rows // folds, folds * C, folds * C, rows % folds * C
-    elif S > cut.width:                             # one channel: its S values are cut into rows, a multiple of TREE
-        folds = (S + TREE * cut.width - 1) // (TREE * cut.width) * TREE
-        a.copies, a.jump = rows, C * S
-        a.pitch = a.width = (S + folds - 1) // folds
-        a.rows = S // a.width
-        a.tail = S % a.width
     return a
 
 

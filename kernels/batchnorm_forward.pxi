@@ -31,7 +31,10 @@ cdef void _block_moments(const floating *x, Work *w) noexcept nogil:
 
 cdef void _slice_squares(const floating *x, Work *w, Py_ssize_t slice) noexcept nogil:
     cdef Sheet a = _sheet(&w.cut, w.block, slice)
-    _sheet_squares(&w.total[slice * WIDTH], &w.other[slice * WIDTH], x, <const floating *>w.shift, &a)
+    if not w.cut.by_rows:
+        _sheet_squares(&w.total[slice * WIDTH], &w.other[slice * WIDTH], x, <const floating *>w.shift, &a)
+    else:
+        _rows_squares(&w.total[slice * WIDTH], &w.other[slice * WIDTH], x, <const floating *>w.shift, &a)
 
 
 cdef void _sample(floating *shift, const floating *x, Cut *cut, Py_ssize_t b) noexcept nogil:
@@ -39,23 +42,27 @@ cdef void _sample(floating *shift, const floating *x, Cut *cut, Py_ssize_t b) no
     cdef double total[WIDTH]
     cdef double square[WIDTH]
     cdef Sheet a = _sheet(cut, b, 0)
-    cdef Py_ssize_t N = cut.form.N, c
-    a.start = b * cut.channels * a.S
-    a.copies, a.tail = 1, 0
+    cdef Py_ssize_t N = cut.form.N, S = a.S, channels = a.channels, c
+    cdef bint brief = cut.by_rows or (channels == 1 and S >= PLACES)    # a few of the positions
+    a.start = b * cut.channels * S
+    a.tail = 0
     a.rows = min(N, <Py_ssize_t>SAMPLE)
-    a.width = min(a.channels * a.S, cut.width)
-    a.pitch = _odd(N // a.rows) * cut.form.C * a.S
-    if a.S >= PLACES and a.channels == 1:                   # short ones, that move along S as well
-        a.width = PLACES
+    if S > 1 and not brief:
+        a.rows = min(a.rows, max(<Py_ssize_t>SAMPLE // 8, PLACES // S))
+    a.pitch = _odd(N // a.rows) * cut.form.C * S
+    for c in range(channels):
+        shift[c] = x[a.start + c * S]
+    if not brief:
+        a.width = channels * S
+        _sheet_squares(total, square, x, shift, &a)
+    else:                                                   # and others in each row
+        a.channels, a.width = 1, PLACES
         if a.rows > 1:
-            a.pitch += (a.S - PLACES) // (a.rows - 1)
-    elif a.S > 1:
-        a.rows = min(a.rows, max(<Py_ssize_t>SAMPLE // 8, PLACES // a.S))
-        a.pitch = _odd(N // a.rows) * cut.form.C * a.S
-    for c in range(a.channels):
-        shift[c] = x[a.start + c * a.S]
-    _sheet_squares(total, square, x, shift, &a)
-    for c in range(a.channels):
+            a.pitch += (S - PLACES) // (a.rows - 1)
+        for c in range(channels):
+            _sheet_squares(&total[c], &square[c], x, &shift[c], &a)
+            a.start += S
+    for c in range(channels):
         shift[c] += <floating>(total[c] / (a.rows * (a.width // a.channels)))
 
 

@@ -1,5 +1,15 @@
 # Sums of each channel over a sheet.
 
+cdef extern from "row_sums.h":
+    void tinybn_row_squares_float(double *total, double *square, const float *x, float shift, Py_ssize_t n) nogil
+    void tinybn_row_squares_double(double *total, double *square, const double *x, double shift, Py_ssize_t n) nogil
+    void tinybn_row_products_float(
+        double *total, double *product, const float *dy, const float *x, float high, float scale, float offset,
+        int relu, Py_ssize_t n) nogil
+    void tinybn_row_products_double(
+        double *total, double *product, const double *dy, const double *x, double high, double scale, double offset,
+        int relu, Py_ssize_t n) nogil
+
 cdef enum:
     WIDTH = 800             # LINE bytes of float32; the steps of the loops over long rows, which must be literals, too
     TREE = 8                # rows that are added to each other before they are added to a column ...
@@ -14,24 +24,36 @@ cdef void _sheet_squares(
     cdef floating shifts[WIDTH]
     cdef floating part[WIDTH]
     cdef floating part_square[WIDTH]
-    cdef Py_ssize_t i, r, n, at, width, filled = 0
+    cdef Py_ssize_t r = 0, n, width, filled = 0
     _spread(shifts, shift, a)
     _clear(part, part_square, a.width)
     _clear(total, square, a.channels)
-    for i in range(a.copies):
-        r = 0
-        while r < a.rows + (a.tail > 0):
-            at = a.start + i * a.jump + r * a.pitch
-            n = min(a.rows - r, FLUSH - filled) if r < a.rows else 1
-            width = a.width if r < a.rows else a.tail
-            _add_squares(part, part_square, &x[at], shifts, n, a.pitch, width)
-            r += n
-            filled += n
-            if filled == FLUSH:
-                _flush(total, square, part, part_square, a)
-                filled = 0
+    while r < a.rows + (a.tail > 0):
+        n = min(a.rows - r, FLUSH - filled) if r < a.rows else 1
+        width = a.width if r < a.rows else a.tail
+        _add_squares(part, part_square, &x[a.start + r * a.pitch], shifts, n, a.pitch, width)
+        r += n
+        filled += n
+        if filled == FLUSH:
+            _flush(total, square, part, part_square, a)
+            filled = 0
     if filled:
         _flush(total, square, part, part_square, a)
+
+
+cdef void _rows_squares(
+    double *total, double *square, const floating *x, const floating *shift, Sheet *a,
+) noexcept nogil:
+    """The same of channels with many positions, row by row in the order of memory."""
+    cdef Py_ssize_t r, c, at
+    _clear(total, square, a.channels)
+    for r in range(a.rows):
+        for c in range(a.channels):
+            at = a.start + r * a.pitch + c * a.S
+            if floating is float:
+                tinybn_row_squares_float(&total[c], &square[c], &x[at], shift[c], a.S)
+            else:
+                tinybn_row_squares_double(&total[c], &square[c], &x[at], shift[c], a.S)
 
 
 cdef inline void _add_squares(
@@ -70,32 +92,46 @@ cdef void _sheet_products(
     cdef floating offsets[WIDTH]
     cdef floating part[WIDTH]
     cdef floating part_product[WIDTH]
-    cdef Py_ssize_t i, r, n, at, width, filled = 0
+    cdef Py_ssize_t r = 0, n, at, width, filled = 0
     _spread(highs, high, a)
     if relu:
         _spread(scales, scale, a)
         _spread(offsets, offset, a)
     _clear(part, part_product, a.width)
     _clear(total, product, a.channels)
-    for i in range(a.copies):
-        r = 0
-        while r < a.rows + (a.tail > 0):
-            at = a.start + i * a.jump + r * a.pitch
-            n = min(a.rows - r, FLUSH - filled) if r < a.rows else 1
-            width = a.width if r < a.rows else a.tail
-            if relu:
-                _add_products(
-                    part, part_product, &dy[at], &x[at], highs, scales, offsets, True, n, a.pitch, width)
-            else:
-                _add_products(
-                    part, part_product, &dy[at], &x[at], highs, scales, offsets, False, n, a.pitch, width)
-            r += n
-            filled += n
-            if filled == FLUSH:
-                _flush(total, product, part, part_product, a)
-                filled = 0
+    while r < a.rows + (a.tail > 0):
+        at = a.start + r * a.pitch
+        n = min(a.rows - r, FLUSH - filled) if r < a.rows else 1
+        width = a.width if r < a.rows else a.tail
+        if relu:                                        # one loop for each, without a question inside
+            _add_products(part, part_product, &dy[at], &x[at], highs, scales, offsets, True, n, a.pitch, width)
+        else:
+            _add_products(part, part_product, &dy[at], &x[at], highs, scales, offsets, False, n, a.pitch, width)
+        r += n
+        filled += n
+        if filled == FLUSH:
+            _flush(total, product, part, part_product, a)
+            filled = 0
     if filled:
         _flush(total, product, part, part_product, a)
+
+
+cdef void _rows_products(
+    double *total, double *product, const floating *dy, const floating *x, const floating *high,
+    const floating *scale, const floating *offset, bint relu, Sheet *a,
+) noexcept nogil:
+    """The same of channels with many positions."""
+    cdef Py_ssize_t r, c, at
+    _clear(total, product, a.channels)
+    for r in range(a.rows):
+        for c in range(a.channels):
+            at = a.start + r * a.pitch + c * a.S
+            if floating is float:
+                tinybn_row_products_float(
+                    &total[c], &product[c], &dy[at], &x[at], high[c], scale[c], offset[c], relu, a.S)
+            else:
+                tinybn_row_products_double(
+                    &total[c], &product[c], &dy[at], &x[at], high[c], scale[c], offset[c], relu, a.S)
 
 
 cdef inline void _add_products(

@@ -25,6 +25,47 @@ cdef struct Work:
     const void *level
     double *total
     double *other
+    double *sums            # between two sweeps: of each channel, Σdy and Σdy·x̂
+
+
+cdef enum:
+    SUMS = 2048             # channels whose sums are kept between two sweeps
+
+# What the caches do not hold is worked through block by block: memory is read once, as a block's second pass finds it in
+# the second-level cache, and outputs are streamed. What they hold is swept twice in the order of memory: long runs of
+# lines are read and written faster than blocks, which are spread over all rows (a third faster at 6 MB on two cores).
+
+cdef void _run_moments(Work *w, Form form) noexcept nogil:
+    w.cut = _cut(form, 1, False)
+    _run(_moments_task, w)
+
+
+cdef void _run_batch_norm(Work *w, Form form) noexcept nogil:
+    w.cut = _cut(form, 1, w.stream)
+    if w.stream:
+        _run(_batch_norm_task, w)
+    else:
+        _run(_moments_task, w)
+        w.cut = _cut_for_one_pass(form)
+        _run(_normalize_task, w)
+
+
+cdef void _run_normalize(Work *w, Form form) noexcept nogil:
+    w.cut = _cut_for_one_pass(form)
+    _run(_normalize_task, w)
+
+
+cdef void _run_gradients(Work *w, Form form) noexcept nogil:
+    cdef double sums[2 * SUMS]
+    cdef bint blocks = w.stream or form.C > SUMS
+    w.cut = _cut(form, 2, blocks)
+    if blocks:
+        _run(_gradients_task, w)
+    else:
+        w.sums = sums
+        _run(_sums_sweep_task, w)
+        w.cut = _cut_for_one_pass(form)
+        _run(_gradient_sweep_task, w)
 
 
 cdef void _run(Task task, Work *w) noexcept nogil:
@@ -59,11 +100,39 @@ cdef void _normalize_task(void *work, Py_ssize_t block) noexcept nogil:
 
 cdef void _gradients_task(void *work, Py_ssize_t block) noexcept nogil:
     cdef Work w = (<Work *>work)[0]
+    cdef double total[SLICES * WIDTH]
+    cdef double product[SLICES * WIDTH]
     w.block = block
     if w.cut.form.single:
-        _block_gradients(<const float *>w.x, &w)
+        _block_products(<const float *>w.x, &w, total, product)
+        _block_gradient(<const float *>w.x, &w, total, product)
     else:
-        _block_gradients(<const double *>w.x, &w)
+        _block_products(<const double *>w.x, &w, total, product)
+        _block_gradient(<const double *>w.x, &w, total, product)
+
+
+cdef void _sums_sweep_task(void *work, Py_ssize_t block) noexcept nogil:
+    cdef Work w = (<Work *>work)[0]
+    cdef double total[SLICES * WIDTH]
+    cdef double product[SLICES * WIDTH]
+    cdef Py_ssize_t first = block * w.cut.channels, c
+    w.block = block
+    if w.cut.form.single:
+        _block_products(<const float *>w.x, &w, total, product)
+    else:
+        _block_products(<const double *>w.x, &w, total, product)
+    for c in range(_block_channels(&w.cut, block)):
+        w.sums[first + c], w.sums[SUMS + first + c] = total[c], product[c]
+
+
+cdef void _gradient_sweep_task(void *work, Py_ssize_t block) noexcept nogil:
+    cdef Work w = (<Work *>work)[0]
+    cdef Py_ssize_t first = block * w.cut.channels
+    w.block = block
+    if w.cut.form.single:
+        _block_gradient(<const float *>w.x, &w, &w.sums[first], &w.sums[SUMS + first])
+    else:
+        _block_gradient(<const double *>w.x, &w, &w.sums[first], &w.sums[SUMS + first])
 
 
 cdef void _squares_task(void *work, Py_ssize_t slice) noexcept nogil:

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 # rows that are long or several in a line, positions that are cut into lines with a rest.
 SIZES = [(n, c, s) for n in (1, 2, 33) for c in (1, 3, 17) for s in (1, 5, 49)]
 SIZES += [(1100, 70, 1), (5000, 3, 1), (40, 600, 1), (2, 3, 2500), (600, 40, 5), (20, 33, 196), (1, 2, 5003)]
+SIZES += [(3, 2050, 2)]  # more channels than the backward keeps sums of between two sweeps
 
 every_relu = pytest.mark.parametrize("relu", [False, True], ids=["", "relu"])
 

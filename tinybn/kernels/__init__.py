@@ -34,20 +34,18 @@ _chosen = {name: compiled or twin for name, (compiled, twin) in KERNELS.items()}
 _batch_moments, _batch_norm, _normalize = (_chosen[name] for name in _NAMES["batchnorm"][:3])
 _batch_norm_backward, _normalize_backward = (_chosen[name] for name in _NAMES["batchnorm"][3:])
 _ready = _modules[0].ready if _modules[0] else layout.never_ready
+_useful_threads = _modules[0].useful_threads if _modules[0] else lambda threads, size: threads
 
-# Below so many elements a second thread costs more than it saves. One that still looks for work starts at once; to wake
-# one that sleeps takes 20 to 40 µs, which is half of what BatchNorm does with 2¹⁸ float32 on one core with AVX-512.
-THREADED_SIZE = 1 << 18
-THREADED_NORMALIZE_SIZE = 1 << 19
+# Below so many elements a second thread costs more than it saves.
+THREADED_SIZE = 1 << 16
 THREADED_POOLING_SIZE = 1 << 16
 THREADED_ERF_SIZE = 1 << 15
 
-# `batch_norm` and its backward stream their output past the caches when a call's tensors have so many bytes together.
-# They write channel by channel, and what they overwrite need not be read first then: forward at 6.4 MB, a quarter
-# faster, 40 % if the output is in no cache. The op that reads the output next is slower, by a tenth of both together if
-# all would have stayed in a cache. `normalize` writes in the order of memory and gains nothing. (The lab has both:
-# ``python -m tinybn bench --kernel batch_norm --version v4 v4+stream``.)
-STREAMED_BYTES = 10 << 20
+# `batch_norm` and its backward stream their output past the caches, block by block, when a call's tensors have so many
+# bytes together: three quarters of a third-level cache of 32 MB. Below, where two sweeps find everything in that cache,
+# streaming costs up to 75 % (tensors of 6 MB, two cores); above it saves a third (25 MB, one core). `normalize` writes in
+# the order of memory and gains nothing. (``python -m tinybn bench --kernel batch_norm --version v4 v4+stream``)
+STREAMED_BYTES = 24 << 20
 
 
 def batch_moments(x: Array) -> Array:
@@ -55,7 +53,7 @@ def batch_moments(x: Array) -> Array:
     if not _ready(x, None, None, None, None, None, False):
         x = layout.prepared("batch_moments", x)
     moments = np.empty((2, x.shape[1]))
-    _batch_moments(moments, x, _threads(x))
+    _batch_moments(moments, x, _workers(x, 1))
     return moments
 
 
@@ -108,7 +106,7 @@ def batch_norm(
         momentum,
         eps,
         relu,
-        _threads(x),
+        _workers(x, 3),
         2 * x.nbytes >= STREAMED_BYTES,
     )
     return y, moments, moved
@@ -123,7 +121,7 @@ def normalize(
         weight, bias = layout.channels("weight", weight, x), layout.channels("bias", bias, x)
         mean, var = layout.statistics(mean, var, x)
     y = np.empty_like(x)
-    _normalize(y, x, mean, var, weight, bias, eps, relu, _threads(x, THREADED_NORMALIZE_SIZE), False)
+    _normalize(y, x, mean, var, weight, bias, eps, relu, _workers(x, 2), False)
     return y
 
 
@@ -175,7 +173,8 @@ def _backward(
         weight, bias = layout.channels("weight", weight, x), layout.channels("bias", bias, x)
         mean, var = layout.statistics(mean, var, x)
     dx, dweight, dbias = np.empty_like(x), np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
-    kernel(dx, dweight, dbias, dy, x, mean, var, weight, bias, eps, relu, _threads(x), 3 * x.nbytes >= STREAMED_BYTES)
+    streamed = 3 * x.nbytes >= STREAMED_BYTES
+    kernel(dx, dweight, dbias, dy, x, mean, var, weight, bias, eps, relu, _workers(x, 5), streamed)
     return dx, dweight, dbias
 
 
@@ -226,5 +225,11 @@ def _planes(x: Array, order: str) -> Array:
     return layout.channels_last(x) if order == "mc" else x.reshape(-1, *x.shape[2:], 1)
 
 
-def _threads(x: Array, least: int = THREADED_SIZE) -> int:
+def _threads(x: Array, least: int) -> int:
     return get_num_threads() if x.size >= least else 1
+
+
+def _workers(x: Array, passes: int) -> int:
+    """Threads for BatchNorm, which goes over so many tensors like x: its workers may sleep, and not be worth waking."""
+    threads = get_num_threads()
+    return 1 if threads == 1 or x.size < THREADED_SIZE else _useful_threads(threads, passes * x.nbytes)
