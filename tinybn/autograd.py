@@ -218,13 +218,13 @@ def grad(
     """
     outputs, inputs = listed(outputs), listed(inputs)
     made = _walk("grad", outputs, grad_outputs, inputs, retain_graph, create_graph)
-    for i, x in enumerate(inputs):
-        vertex = x.node or x
-        if vertex not in made and materialize_grads:
-            made[vertex] = Variable.result(np.zeros_like(x.array))
-        elif vertex not in made and not allow_unused:
+    gradients = [made.get(x.node or x) for x in inputs]
+    for i, g in enumerate(gradients):
+        if g is None and materialize_grads:
+            gradients[i] = Variable.result(np.zeros_like(inputs[i].array))
+        elif g is None and not allow_unused:
             raise GraphError(f"grad: the outputs do not depend on input {i}; allow_unused=True returns None for it")
-    return tuple(made.get(x.node or x) for x in inputs)
+    return tuple(gradients)
 
 
 def _walk(
@@ -249,14 +249,15 @@ def _walk(
         kept = {v for v in order if isinstance(v, Variable) and v.tracked} if wanted is None else {*wanted}
         if name == "backward":
             kept |= {v for v in order if v.watch is not None and v.watch.tensor is not None}
-        pending |= {v: _own(dy, dy, (), ()) for v, dy in pending.items() if v in kept}  # it may be the caller's
+        for vertex in kept & pending.keys():
+            pending[vertex] = _copied(pending[vertex])  # it may be the caller's
         retain = create_graph if retain_graph is None else retain_graph
         while order:
             vertex = order.pop()
             dy = pending.pop(vertex, None)
             if dy is None:
                 continue
-            if isinstance(dy, np.generic):  # of a 0-d array, by NumPy's arithmetic
+            if type(dy) is not ndarray and isinstance(dy, np.generic):  # of a 0-d array, by NumPy's arithmetic
                 dy = np.asarray(dy)
             if vertex.watch is not None:
                 dy = vertex.watch.run_hooks(dy, Variable.result, create_graph)
@@ -280,19 +281,22 @@ def _flow(
         raise freed("backward", node)
     saved = _saved_as_tensors(node) if create_graph else node.saved
     parts = node.backward(dy, *saved)
-    for source, g in zip(node.inputs, parts, strict=False):
-        if source is None or g is None or (towards is not None and source not in towards):
+    others: list[int] = []
+    for source, part in zip(node.inputs, parts, strict=False):
+        if source is None or part is None or (towards is not None and source not in towards):
             continue
-        if callable(g):
-            g = g()
+        g = part() if callable(part) else part
         if g.shape != source.shape:
             g = sum_to(g, source.shape, node.op.__name__)
         if check:
             anomaly.check(f"the backward of {node.op.__name__}", g, (dy, *saved), node.site)
         if source in pending:
-            pending[source] = pending[source] + g
-        else:
-            pending[source] = _own(g, dy, saved, parts) if source in kept else g
+            g = pending[source] + g
+        elif source in kept:  # it needs a buffer that nobody else has
+            others = others or [id(dy), *map(id, saved), *map(id, parts)]
+            if create_graph or g.base is not None or others.count(id(g)) != (g is part):
+                g = _copied(g)
+        pending[source] = g
 
 
 def _inputs_first(starts: Iterable[Vertex]) -> list[Vertex]:
@@ -342,9 +346,5 @@ def _saved_as_tensors(node: Node) -> tuple[Any, ...]:
     return tuple(find(saved) for saved in node.saved)
 
 
-def _own(g: Any, dy: Any, saved: tuple[Any, ...], parts: tuple[Any, ...]) -> Any:
-    """A gradient whose buffer nobody else has: a copy, unless the op has just made it for this one input."""
-    if isinstance(g, Variable):
-        return call(clone, g)
-    own = g is not dy and getattr(g, "base", None) is None and id(g) not in map(id, saved)
-    return g if own and [*map(id, parts)].count(id(g)) < 2 else g.copy()
+def _copied(g: Any) -> Any:
+    return call(clone, g) if isinstance(g, Variable) else g.copy()

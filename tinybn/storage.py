@@ -68,7 +68,7 @@ def changed_since(value: Any, time: int) -> str | None:
         return next(filter(None, (changed_since(part, time) for part in value)), None)
     if not isinstance(value, np.ndarray):
         return None
-    storage = _storages.get(id(owner_of(value)))
+    storage = _storages.get(id(value if value.base is None else owner_of(value)))
     return storage.changed_by if storage is not None and storage.changed_at > time else None
 
 
