@@ -245,14 +245,16 @@ def test_figures_of_a_row():
 # --- turns ------------------------------------------------------------------------------------------------------------
 
 
-def test_contestants_take_turns_in_an_order_that_moves_on(monkeypatch):
+def test_contestants_take_turns_in_an_order_that_changes(monkeypatch):
     order = []
     monkeypatch.setattr(Contestant, "warm_up", lambda self: None)
     contestants = [Contestant(name, lambda name=name: order.append(name)) for name in "abc"]
-    timing.take_turns(contestants, Effort(rounds=3, seconds=1.0))
-    assert "".join(order[::2]) == "abc" + "bca" + "cab"  # each sample is an untimed call and a timed one
-    assert order[::2] == order[1::2]
-    assert all(list(contestant.times) == [0, 1, 2] for contestant in contestants)
+    timing.take_turns(contestants, Effort(rounds=40, seconds=1.0))
+    turns = order[::2]  # each sample is an untimed call and a timed one
+    assert order[1::2] == turns
+    rounds = {"".join(turns[i : i + 3]) for i in range(0, len(turns), 3)}
+    assert rounds == {"abc", "acb", "bac", "bca", "cab", "cba"}
+    assert all(list(contestant.times) == [*range(40)] for contestant in contestants)
 
 
 def test_a_slow_contestant_leaves_after_its_share(monkeypatch):

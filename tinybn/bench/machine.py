@@ -55,7 +55,10 @@ def describe(tinybn_version: str) -> dict[str, Any]:
 def _built_with(what: str, *arguments: str) -> Any:
     """What `tinybn.kernels.cpu` knows; None where it is not compiled, or older than the question."""
     answer = getattr(cpu, what, None)
-    return answer(*arguments) if answer else None
+    try:
+        return answer(*arguments) if answer else None
+    except ValueError:  # of a build that was left here by an earlier installation
+        return None
 
 
 def commit() -> str | None:

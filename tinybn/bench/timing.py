@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import itertools
+import random
 import statistics
 import sys
 import time
@@ -13,6 +14,9 @@ from typing import Any
 from tinybn.threads import get_num_threads, set_num_threads
 
 _SAMPLE = 1e-3  # seconds; the clock's resolution and the loop are below a thousandth of it
+# Not timed before each sample: a core that was idle speeds up within a millisecond or two, and a cache that others have
+# filled is the contestant's own after several calls.
+_SETTLED = 3e-3
 LEAST_ROUNDS = 3  # for quartiles
 # PyTorch's OpenMP threads spin for some milliseconds after their last work, on a core that the next one needs.
 _PEER_SETTLES = 0.01
@@ -23,7 +27,7 @@ class Effort:
     """How long a comparison may take: so many rounds, but a contestant stops after so many seconds of its own."""
 
     rounds: int = 21
-    seconds: float = 0.3
+    seconds: float = 0.6
 
 
 NORMAL = Effort()
@@ -49,9 +53,12 @@ class Contestant:
             self.repeats = max(1, round(_SAMPLE / self._loop(several)))
 
     def sample(self, turn: int) -> None:
-        self.call()  # not timed: it brings its data back into the caches
+        begin = time.perf_counter()
+        self.call()
+        while time.perf_counter() - begin < _SETTLED:
+            self._loop(self.repeats)
         self.times[turn] = self._loop(self.repeats)
-        self.spent += self.times[turn] * (self.repeats + 1)
+        self.spent += time.perf_counter() - begin
         if self.peer and self.threads > 1:
             time.sleep(_PEER_SETTLES)
 
@@ -71,14 +78,15 @@ class Contestant:
 
 
 def take_turns(contestants: Sequence[Contestant], effort: Effort) -> None:
-    """Time all, round by round. The order moves on by one each round, so that nobody always follows the same one."""
+    """Time all, round by round, in an order that changes: nobody always follows the same one."""
+    order, shuffle = list(contestants), random.Random(0).shuffle
     with _undisturbed():
         for contestant in contestants:
             use_threads(contestant.threads)
             contestant.warm_up()
         for turn in range(effort.rounds):
-            first = turn % len(contestants)
-            for contestant in (*contestants[first:], *contestants[:first]):
+            shuffle(order)
+            for contestant in order:
                 if not contestant.finished(effort):
                     use_threads(contestant.threads)
                     contestant.sample(turn)
