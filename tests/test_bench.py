@@ -249,7 +249,7 @@ def test_contestants_take_turns_in_an_order_that_changes(monkeypatch):
     order = []
     monkeypatch.setattr(Contestant, "warm_up", lambda self: None)
     contestants = [Contestant(name, lambda name=name: order.append(name)) for name in "abc"]
-    timing.take_turns(contestants, Effort(rounds=40, seconds=1.0))
+    timing.take_turns(contestants, Effort(rounds=40, seconds=1.0, untimed=0.0))
     turns = order[::2]  # each sample is an untimed call and a timed one
     assert order[1::2] == turns
     rounds = {"".join(turns[i : i + 3]) for i in range(0, len(turns), 3)}

@@ -14,9 +14,6 @@ from typing import Any
 from tinybn.threads import get_num_threads, set_num_threads
 
 _SAMPLE = 1e-3  # seconds; the clock's resolution and the loop are below a thousandth of it
-# Not timed before each sample: a core that was idle speeds up within a millisecond or two, and a cache that others have
-# filled is the contestant's own after several calls.
-_SETTLED = 3e-3
 LEAST_ROUNDS = 3  # for quartiles
 # PyTorch's OpenMP threads spin for some milliseconds after their last work, on a core that the next one needs.
 _PEER_SETTLES = 0.01
@@ -24,14 +21,19 @@ _PEER_SETTLES = 0.01
 
 @dataclass(frozen=True)
 class Effort:
-    """How long a comparison may take: so many rounds, but a contestant stops after so many seconds of its own."""
+    """How long a comparison may take: so many rounds, but a contestant stops after so many seconds of its own.
+
+    Before each sample, so many seconds are not timed: a core that was idle speeds up within a millisecond or two, and a
+    cache that others have filled is the contestant's own only after several calls.
+    """
 
     rounds: int = 21
     seconds: float = 0.6
+    untimed: float = 3e-3
 
 
 NORMAL = Effort()
-QUICK = Effort(rounds=5, seconds=0.01)
+QUICK = Effort(rounds=5, seconds=0.01, untimed=0.0)
 
 
 @dataclass
@@ -52,10 +54,10 @@ class Contestant:
         if several:
             self.repeats = max(1, round(_SAMPLE / self._loop(several)))
 
-    def sample(self, turn: int) -> None:
+    def sample(self, turn: int, untimed: float) -> None:
         begin = time.perf_counter()
         self.call()
-        while time.perf_counter() - begin < _SETTLED:
+        while time.perf_counter() - begin < untimed:
             self._loop(self.repeats)
         self.times[turn] = self._loop(self.repeats)
         self.spent += time.perf_counter() - begin
@@ -89,7 +91,7 @@ def take_turns(contestants: Sequence[Contestant], effort: Effort) -> None:
             for contestant in order:
                 if not contestant.finished(effort):
                     use_threads(contestant.threads)
-                    contestant.sample(turn)
+                    contestant.sample(turn, effort.untimed)
 
 
 @contextlib.contextmanager
