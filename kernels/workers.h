@@ -53,6 +53,8 @@ static void tinybn_pause(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");        /* about as long as x86's pause; `yield` does nothing on most */
 #endif
 }
 
@@ -112,6 +114,7 @@ static void tinybn_forget_workers(void)
     pthread_mutex_init(&tinybn_pool.mutex, NULL);
     pthread_cond_init(&tinybn_pool.wake, NULL);
     tinybn_pool.started = tinybn_pool.sleeping = tinybn_pool.busy = tinybn_pool.inside = 0;
+    tinybn_pool.open = 0;           /* the job of a thread that was in the middle of it is not the child's */
 }
 
 /* As many workers as wanted, or as the system gives. They leave signals to the threads that are Python's. */
