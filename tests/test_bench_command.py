@@ -59,6 +59,20 @@ def test_a_users_file_is_loaded_and_its_wrong_kernel_fails_the_run(tmp_path, cap
     assert "wrong: erf mine (8, 16) float32 dense" in err
 
 
+def test_a_loaded_file_does_not_see_the_labs_arguments(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text("import sys\nprint('its arguments:', sys.argv[1:])\n")
+    assert main(["bench", "--load", str(path), "--list"]) == 0
+    assert "its arguments: []" in capsys.readouterr().out
+
+
+def test_rounds_are_done_as_often_as_asked(tmp_path):
+    path = tmp_path / "run.json"
+    arguments = ["bench", "--quick", "--no-torch", "--kernel", "normalize", "--version", "numpy", "--shape", "8,16"]
+    assert main([*arguments, "--rounds", "9", "--json", str(path)]) == 0
+    assert [row["rounds"] for row in json.loads(path.read_text())["rows"]] == [9]
+
+
 def test_list_shows_kernels_and_versions(capsys):
     assert main(["bench", "--list"]) == 0
     out = capsys.readouterr().out
@@ -73,6 +87,9 @@ def test_list_shows_kernels_and_versions(capsys):
         (["--shape", "64"], "expected N,C or N,C,H,W"),
         (["--load", "no such file.py"], "no such file.py"),
         (["--compare", "a.json", "b.json"], "a.json"),
+        (["--json", "no such folder/run.json"], "no such folder"),
+        (["--plot", "no such folder/run.png"], "no such folder"),
+        (["--plot", "run.xyz"], ".png"),
     ],
 )
 def test_errors_are_told_in_a_line(arguments, message, capsys):
@@ -81,7 +98,9 @@ def test_errors_are_told_in_a_line(arguments, message, capsys):
     assert err.startswith("error: ") and message in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--rounds", "1"], ["--dtype", "float16"]])
+@pytest.mark.parametrize(
+    "arguments", [["--threads", "0"], ["--threads", "x"], ["--rounds", "1"], ["--dtype", "float16"]]
+)
 def test_options_are_checked(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["bench", *arguments])

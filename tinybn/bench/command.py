@@ -53,17 +53,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(value: str) -> int:
-    number = int(value)
-    if not 1 <= number <= 1024:
+    if not value.isdecimal() or not 1 <= int(value) <= 1024:
         raise argparse.ArgumentTypeError(f"{value}: expected a number from 1 to 1024")
-    return number
+    return int(value)
 
 
 def _rounds(value: str) -> int:
-    number = int(value)
-    if number < timing.LEAST_ROUNDS:
-        raise argparse.ArgumentTypeError(f"{value}: expected at least {timing.LEAST_ROUNDS}, for quartiles")
-    return number
+    if not value.isdecimal() or int(value) < timing.LEAST_ROUNDS:
+        raise argparse.ArgumentTypeError(f"{value}: expected a number, at least {timing.LEAST_ROUNDS}, for quartiles")
+    return int(value)
 
 
 def run(options: argparse.Namespace, tinybn_version: str) -> int:
@@ -72,11 +70,20 @@ def run(options: argparse.Namespace, tinybn_version: str) -> int:
         if options.compare:
             return _compare(*options.compare)
         for path in options.load:
-            runpy.run_path(str(path), run_name="tinybn.bench.loaded")
+            _load(path)
         return _list() if options.list else _bench(options, tinybn_version)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _load(path: Path) -> None:
+    """Run a file as if it had been called without arguments: those of the lab are not its own."""
+    own, sys.argv = sys.argv, [str(path)]
+    try:
+        runpy.run_path(str(path), run_name="tinybn.bench.loaded")
+    finally:
+        sys.argv = own
 
 
 def info(tinybn_version: str) -> int:
@@ -103,15 +110,18 @@ def _list() -> int:
 
 
 def _bench(options: argparse.Namespace, tinybn_version: str) -> int:
+    for path in filter(None, (options.json, options.plot)):
+        if not path.absolute().parent.is_dir():
+            raise ValueError(f"{path}: there is no folder {path.absolute().parent} to write it to")
     if options.plot:
-        plot.check_available()
+        plot.check_available(options.plot)
     runner.prepare(not options.no_torch)
     groups = runner.plan(_selection(options))
     if not groups:
         raise ValueError("no row matches; `python -m tinybn bench --list` shows what there is")
     effort = timing.QUICK if options.quick else timing.NORMAL
     if options.rounds:
-        effort = replace(effort, rounds=options.rounds)
+        effort = replace(effort, rounds=options.rounds, seconds=effort.seconds / effort.rounds * options.rounds)
     settings = {"command": shlex.join(sys.argv[1:]), **asdict(effort)}
     report = Report(machine.describe(tinybn_version), settings)
     if (report.machine["load"] or 0) > _BUSY * report.machine["cores"]:

@@ -11,8 +11,10 @@ _COLUMNS = 2  # of the panels of time over size
 _MARKERS = "osD^vP*X<>hpd"
 
 
-def check_available() -> None:
-    """Raises ValueError if matplotlib is not installed; asked before anything is measured."""
+def check_available(path: Path) -> None:
+    """Raises ValueError if matplotlib is not installed or the file is no picture; asked before anything is measured."""
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"--plot {path}: expected a name that ends with .png, .svg or .pdf")
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("--plot needs matplotlib: pip install 'tinybn[plots]'")
 

@@ -33,7 +33,7 @@ class Effort:
 
 
 NORMAL = Effort()
-QUICK = Effort(rounds=5, seconds=0.01, untimed=0.0)
+QUICK = Effort(rounds=5, seconds=0.03, untimed=0.0)
 
 
 @dataclass
