@@ -19,7 +19,7 @@ cdef void _block_products(const floating *x, Work *w, double *total, double *pro
     _load_statistics(mean, rstd, w.given, w.eps, first, channels)
     for c in range(channels):
         product[c] = (product[c] - (mean[c] - high[c]) * total[c]) * rstd[c]
-        if not isfinite(product[c]):
+        if not isfinite(product[c]) or (w.eps < TINY and rstd[c] * rstd[c] > 1 / TINY):
             product[c] = _product_in_double(
                 &dy[(first + c) * form.S], &x[(first + c) * form.S], mean[c], rstd[c], high[c], scale[c], offset[c],
                 w.relu, form)
@@ -52,7 +52,7 @@ cdef double _product_in_double(
     const floating *dy, const floating *x, double mean, double rstd, floating high, floating scale, floating offset,
     bint relu, Form form,
 ) noexcept nogil:
-    """Σ dy·x̂ of one channel with NaN, infinity, or products that leave float32's range."""
+    """Σ dy·x̂ of one channel with NaN, infinity, or products that leave float32's range, at either end."""
     cdef double total = 0, g
     cdef Py_ssize_t pitch = form.C * form.S, n, s
     for n in range(form.N):
@@ -95,7 +95,7 @@ cdef void _slice_gradient(const floating *x, Work *w, Py_ssize_t slice) noexcept
     cdef Sheet a = _sheet(cut, w.block, slice)
     cdef Py_ssize_t r, c, k, n, at, filled = 0
     cdef floating *out
-    if a.S < cut.broad:
+    if a.S < cut.spread_below:
         _spread(highs, high, &a)
         _spread(scales, scale, &a)
         _spread(offsets, offset, &a)

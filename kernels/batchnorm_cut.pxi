@@ -6,9 +6,9 @@ cdef enum:
                             # apart, which puts them into the same few lines of it: a quarter slower at (4096, 256)
     BLOCK = 13 << 15        # bytes of a block, of all its inputs together: less than half of a 1 MB L2
     NARROW = 256            # (M, C) with fewer channels is one block: whole rows lie one behind the other
-    SLICES = 8              # a block has at most 8 slices ...
+    SLICES = 8              # a block's sums have at most 8 slices ...
     SLICE_ROWS = 512        # ... of at least so many rows
-    BROAD = 400             # from so many positions on, rows are summed by themselves if they are of two inputs
+    LONG = 400             # from so many positions on, rows are summed by themselves if they are of two inputs
     RUN = 1 << 14           # bytes of a block's row, then: so long a run of lines is read as fast as any
 
 cdef struct Cut:
@@ -19,7 +19,7 @@ cdef struct Cut:
     Py_ssize_t rows         # of a slice
     Py_ssize_t slices
     bint by_rows            # each channel's rows are summed by themselves
-    Py_ssize_t broad        # from so many positions on, a channel's row is a loop of its own
+    Py_ssize_t spread_below # fewer positions, and the second pass runs over lines with parameters spread over them
     bint ahead              # read the next block's rows while this one's are written
 
 cdef struct Sheet:          # `rows` × `width` values and one more row of `tail` values
@@ -35,7 +35,7 @@ cdef Cut _cut(Form form, int inputs, bint again) noexcept nogil:
     cdef Py_ssize_t C = form.C, size = sizeof(float) if form.single else sizeof(double), most
     cut.form = form
     cut.width = LINE // size
-    cut.by_rows = form.S > cut.width or (inputs == 2 and form.S >= BROAD)
+    cut.by_rows = form.S > cut.width or (inputs == 2 and form.S >= LONG)
     most = max(1, BLOCK // (size * inputs * form.N * form.S))               # channels that fit
     if form.S == 1:
         cut.channels = C if C <= NARROW else min(C, max(<Py_ssize_t>NARROW, min(most, cut.width) // 32 * 32))
@@ -46,7 +46,7 @@ cdef Cut _cut(Form form, int inputs, bint again) noexcept nogil:
     _even_blocks(&cut)
     cut.rows = max(<Py_ssize_t>SLICE_ROWS, (form.N + SLICES - 1) // SLICES)
     cut.slices = (form.N + cut.rows - 1) // cut.rows
-    cut.ahead, cut.broad = True, 512                # shorter ones lose more at their ends than parameters in lines cost
+    cut.ahead, cut.spread_below = True, 512                # shorter ones lose more at their ends than parameters in lines cost
     return cut
 
 
@@ -60,7 +60,7 @@ cdef Cut _cut_for_one_pass(Form form) noexcept nogil:
     cut.rows = max((form.N + 15) // 16, 1 if form.S >= 64 else 32)
     cut.slices = (form.N + cut.rows - 1) // cut.rows
     cut.by_rows = False
-    cut.ahead, cut.broad = False, 64                # rows of all channels one after the other: in the order of memory
+    cut.ahead, cut.spread_below = False, 64                # rows of all channels one after the other: in the order of memory
     return cut
 
 

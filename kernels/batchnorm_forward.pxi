@@ -156,7 +156,7 @@ cdef void _slice_normalize(const floating *x, Work *w, Py_ssize_t slice) noexcep
     cdef floating row[2 * WIDTH]
     cdef Sheet a = _sheet(cut, w.block, slice)
     cdef Py_ssize_t r, c, k, n, at, filled = 0
-    if a.S < cut.broad:
+    if a.S < cut.spread_below:
         _spread(highs, high, &a)
         _spread(scales, scale, &a)
         _spread(offsets, offset, &a)

@@ -57,7 +57,7 @@ cdef void _run_normalize(Work *w, Form form) noexcept nogil:
 
 cdef void _run_gradients(Work *w, Form form) noexcept nogil:
     cdef double sums[2 * SUMS]
-    cdef bint blocks = w.stream or form.C > SUMS
+    cdef bint blocks = w.stream or form.C > SUMS        # kernels allocate nothing, and there is room for so many
     w.cut = _cut(form, 2, blocks)
     if blocks:
         _run(_gradients_task, w)

@@ -1,5 +1,5 @@
-/* Sums over a row of one channel, in LANES columns that are added up at its end. Written with GNU C's vectors, for which
-   any instruction set will do: where loops over LANES values are left to gcc, it takes them apart into single numbers.
+/* Sums over a row of one channel, in sixteen columns that are added up at its end. Written with GNU C's vectors, for which
+   any instruction set will do: where loops over sixteen values are left to gcc, it takes them apart into single numbers.
 
    A row is worked through in chunks of 32 vectors: trees of vectors are added to a column, the column to a double sum. So
    no value takes part in more than ten additions in its own precision. The file includes itself for float and double. */

@@ -16,7 +16,13 @@ from kernel_helpers import (
     rows,
     term_sizes,
 )
-from tolerances import KERNEL, KERNEL_OUTPUT, KERNEL_VARIANCE_ULP, TWO_VALUES_VARIANCE_ULP
+from tolerances import (
+    FEW_VALUES_VARIANCE_ULP,
+    KERNEL,
+    KERNEL_OUTPUT,
+    KERNEL_VARIANCE_ULP,
+    TWO_VALUES_VARIANCE_ULP,
+)
 
 from tinybn import kernels
 
@@ -153,6 +159,17 @@ def test_output_and_variance_for_other_seeds(data, layout):
                 x = LAYOUTS[layout](made(data, size, distance, seed))
                 ulps = TWO_VALUES_VARIANCE_ULP if data == "alternating" else KERNEL_VARIANCE_ULP
                 check_promise(x, EPS, f"(N, C, S) = {size}, mean/std = {distance}, seed {seed}", ulps)
+
+
+@every_layout
+def test_a_few_values_that_make_up_most_of_the_variance(layout):
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        n, s = (257, 1) if seed % 2 else (16, 49)
+        x = rng.standard_normal((n, 16, s)).astype("float32")
+        for c in range(16):
+            x[rng.integers(n), c, rng.integers(s)] = rng.uniform(10, 3000)
+        check_promise(LAYOUTS[layout](x), EPS, f"(N, C, S) = {x.shape}, seed {seed}", FEW_VALUES_VARIANCE_ULP)
 
 
 @every_layout

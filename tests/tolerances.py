@@ -21,6 +21,7 @@ KERNEL = {"float32": 5e-7, "float64": 2e-14}
 KERNEL_OUTPUT = 2e-6
 KERNEL_VARIANCE_ULP = 4
 TWO_VALUES_VARIANCE_ULP = 4.25  # where each rounding goes the same way; 4.07 is the most that was found
+FEW_VALUES_VARIANCE_ULP = 9  # one square: two roundings in d, one in d², three in the tree, three in the column
 
 # Central differences (f(x + h) − f(x − h))/2h in float64: the truncated term is about h² = 1e-10, rounding is about
 # 1e-16·Σ|f|/h = 1e-10 for the sums of 100 numbers that the tests differentiate. A factor of 1000 on top still tells a

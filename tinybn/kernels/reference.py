@@ -24,7 +24,7 @@ def batch_moments(moments: Array, x: Array, threads: int) -> None:
             deviation = x - _channels(mean, x)
             correction = deviation.mean(axis=axes)  # what rounding has left in the mean
             moments[1] = (deviation * deviation).mean(axis=axes) - correction * correction
-            mean += correction
+            mean += np.where(np.isfinite(mean), correction, 0)
 
 
 def batch_norm(
