@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinybn.errors import AnomalyError
+from tinybn.modes import CHECK, SITES
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 
@@ -29,6 +30,14 @@ def described(site: Site | None) -> str:
         return ""
     source = linecache.getline(*site).strip()
     return f", called at {site[0]}:{site[1]}" + (f": {source}" if source else "")
+
+
+def watch(mode: int, name: str, arrays: Any, y: Any) -> None:
+    """What the modes of `tinybn.detect_anomaly` ask for when an op of that name has made the tensor y."""
+    if mode & CHECK:
+        check(name, y.array, arrays, call_site())
+    if mode & SITES and y.node is not None:
+        y.node.site = call_site()
 
 
 def check(what: str, made: Any, given: Any, site: Site | None) -> None:

@@ -14,7 +14,7 @@ from tinybn import anomaly
 from tinybn._typing import Array, Backward, Op, Shape
 from tinybn.errors import GraphError, misfit
 from tinybn.hooks import Watch
-from tinybn.modes import CHECK, RECORD, SITES, set_grad_enabled, state
+from tinybn.modes import CHECK, RECORD, set_grad_enabled, state
 from tinybn.ops import call, clone, sum_to
 from tinybn.saved import check_runnable, freed, needed
 from tinybn.silence import SILENT, restore, set_state
@@ -135,16 +135,8 @@ def recorded(op: Callable[..., Op], made: Op, arrays: Sequence[Any], inputs: Any
     else:
         y = Variable.result(out)
     if mode > RECORD:
-        _watch(mode, op, arrays, y)
+        anomaly.watch(mode, op.__name__, arrays, y)
     return y if by_products is None else (y, *by_products)
-
-
-def _watch(mode: int, op: Callable[..., Op], arrays: Sequence[Any], y: Variable) -> None:
-    """What the modes of `tinybn.detect_anomaly` ask for."""
-    if mode & CHECK:
-        anomaly.check(op.__name__, y.array, arrays, anomaly.call_site())
-    if mode & SITES and y.node is not None:
-        y.node.site = anomaly.call_site()
 
 
 def backward(
@@ -242,11 +234,10 @@ def _walk(
         pending: dict[Vertex, Any] = starting_gradients(name, outputs, given, create_graph)
         order = _inputs_first(pending)
         wanted = None if inputs is None else {x.node or x for x in inputs}
-        towards = None if wanted is None else _leading_to(wanted, order)
-        idle = set() if towards is None else {v for v in order if towards.isdisjoint(v.inputs)}
-        check_runnable(name, order, idle if wanted is None or wanted.issubset(order) else set())
+        towards, idle = (None, set()) if wanted is None else _leading_to(wanted, order)
+        check_runnable(name, order, idle if towards is None or towards.issuperset(wanted or ()) else set())
         gradients: dict[Any, Variable] = {}
-        kept = {v for v in order if isinstance(v, Variable) and v.tracked} if wanted is None else {*wanted}
+        kept = {v for v in order if isinstance(v, Variable) and v.tracked} if wanted is None else wanted
         if name == "backward":
             kept |= {v for v in order if v.watch is not None and v.watch.tensor is not None}
         for vertex in kept & pending.keys():
@@ -310,6 +301,9 @@ def _inputs_first(starts: Iterable[Vertex]) -> list[Vertex]:
             order.append(stack.pop())
         elif vertex not in seen:
             seen.add(vertex)
+            if not vertex.inputs:  # a leaf
+                order.append(vertex)
+                continue
             stack += (vertex, None)
             for source in vertex.inputs:
                 if source is not None and source not in seen:
@@ -317,13 +311,16 @@ def _inputs_first(starts: Iterable[Vertex]) -> list[Vertex]:
     return order
 
 
-def _leading_to(wanted: set[Vertex], order: list[Vertex]) -> set[Vertex]:
-    """The vertices whose gradients reach a wanted one."""
-    needed: set[Vertex] = set()
+def _leading_to(wanted: set[Vertex], order: list[Vertex]) -> tuple[set[Vertex], set[Vertex]]:
+    """The vertices whose gradients reach a wanted one, and those that need not run: nothing wanted is behind them."""
+    towards: set[Vertex] = set()
+    idle: set[Vertex] = set()
     for vertex in order:
-        if vertex in wanted or not needed.isdisjoint(vertex.inputs):
-            needed.add(vertex)
-    return needed
+        if towards.isdisjoint(vertex.inputs):
+            idle.add(vertex)
+        if vertex in wanted or vertex not in idle:
+            towards.add(vertex)
+    return towards, idle
 
 
 def _saved_as_tensors(node: Node) -> tuple[Any, ...]:

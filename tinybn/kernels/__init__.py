@@ -43,8 +43,8 @@ THREADED_ERF_SIZE = 1 << 15
 
 # `batch_norm` and its backward stream their output past the caches, block by block, when a call's tensors have so many
 # bytes together: three quarters of a third-level cache of 32 MB. Below, where two sweeps find everything in that cache,
-# streaming costs up to 75 % (6 MB, two cores); above, it saves a third (25 MB, one core). `normalize` gains a fifth by it
-# (25 and 51 MB, one core), and loses a tenth where channels are last. (``python -m tinybn bench --version v4 v4+stream``)
+# streaming costs up to 75 % (6 MB, two cores); above, it saves a third (25 MB, one core). `normalize` gains a fifth (25
+# and 51 MB, one core), and loses a tenth where channels are last. (``python -m tinybn bench --version v4 v4+stream``)
 STREAMED_BYTES = 24 << 20
 
 
