@@ -8,7 +8,7 @@ cdef enum:
     NARROW = 256            # (M, C) with fewer channels is one block: whole rows lie one behind the other
     SLICES = 8              # a block's sums have at most 8 slices ...
     SLICE_ROWS = 512        # ... of at least so many rows
-    LONG = 400             # from so many positions on, rows are summed by themselves if they are of two inputs
+    LONG = 400              # from so many positions on, rows are summed by themselves if they are of two inputs
     RUN = 1 << 14           # bytes of a block's row, then: so long a run of lines is read as fast as any
 
 cdef struct Cut:
@@ -46,7 +46,7 @@ cdef Cut _cut(Form form, int inputs, bint again) noexcept nogil:
     _even_blocks(&cut)
     cut.rows = max(<Py_ssize_t>SLICE_ROWS, (form.N + SLICES - 1) // SLICES)
     cut.slices = (form.N + cut.rows - 1) // cut.rows
-    cut.ahead, cut.spread_below = True, 512                # shorter ones lose more at their ends than parameters in lines cost
+    cut.ahead, cut.spread_below = True, 512         # shorter ones lose more at their ends than lines of parameters cost
     return cut
 
 
@@ -60,7 +60,7 @@ cdef Cut _cut_for_one_pass(Form form) noexcept nogil:
     cut.rows = max((form.N + 15) // 16, 1 if form.S >= 64 else 32)
     cut.slices = (form.N + cut.rows - 1) // cut.rows
     cut.by_rows = False
-    cut.ahead, cut.spread_below = False, 64                # rows of all channels one after the other: in the order of memory
+    cut.ahead, cut.spread_below = False, 64         # rows of all channels one after the other: in the order of memory
     return cut
 
 
