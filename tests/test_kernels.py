@@ -28,7 +28,10 @@ ROOT = Path(__file__).parents[1]
 # rows that are long or several in a line, positions that are cut into lines with a rest.
 SIZES = [(n, c, s) for n in (1, 2, 33) for c in (1, 3, 17) for s in (1, 5, 49)]
 SIZES += [(1100, 70, 1), (5000, 3, 1), (40, 600, 1), (2, 3, 2500), (600, 40, 5), (20, 33, 196), (1, 2, 5003)]
-SIZES += [(3, 2050, 2)]  # more channels than the backward keeps sums of between two sweeps
+
+# A million values: from 8 MB on the kernels sweep twice over all, or go block by block when they stream. Rows that are
+# summed along themselves and rows that are not, and more channels than have room for their sums between two sweeps.
+LARGE = [(1100, 960, 1), (170, 130, 49), (128, 42, 196), (64, 33, 500), (33, 17, 1900), (3, 2050, 172)]
 
 every_relu = pytest.mark.parametrize("relu", [False, True], ids=["", "relu"])
 
@@ -86,6 +89,21 @@ def test_compiled_and_twin_agree_and_neither_threads_nor_streaming_change_a_bit(
         for threads, stream in ((1, True), (2, False), (4, True)):
             again = call(compiled, given, relu=relu, threads=threads, stream=stream)
             assert bits(got) == bits(again), f"(N, C, S) = {size}: {threads} threads, stream={stream}"
+
+
+@pytest.mark.parametrize("size", LARGE, ids=str)
+@every_relu
+@every_dtype
+@every_layout
+@pytest.mark.parametrize("kernel", ["batch_norm", "batch_norm_backward"])
+def test_two_sweeps_and_blocks_give_the_same_bits_and_agree_with_the_twin(kernel, layout, dtype, relu, size):
+    compiled, twin = compiled_and_twin(kernel)
+    given = arguments(size, layout, dtype)
+    swept = call(compiled, given, relu=relu)
+    assert_agree(swept, call(twin, given, relu=relu), term_sizes(given, kernel, KERNEL[dtype]), dtype, size)
+    for threads, stream in ((4, False), (1, True), (2, True)):
+        again = call(compiled, given, relu=relu, threads=threads, stream=stream)
+        assert bits(swept) == bits(again), f"{threads} threads, stream={stream}"
 
 
 @pytest.mark.parametrize(
