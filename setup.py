@@ -60,8 +60,14 @@ UNIX_FLAGS = [*FLAGS, *SANITIZERS, *WARNINGS, "-ffp-contract=off", "-fno-math-er
 # The flags that make the difference. A compiler that refuses them leaves that build out.
 LEVELS = {"baseline": [], "v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4"]}
 
+# Products may be fused with the addition behind them: twice the speed, and one rounding less. Their bits are those of the
+# instruction set. clang would use half of a v4 processor's vectors.
+PRODUCTS = ("products", "convolution")
+PRODUCT_FLAGS = ["-ffp-contract=fast"]
+WIDE_VECTORS = {"v4": ["-mprefer-vector-width=512"]}
+
 # These have no loops that would gain: one build serves.
-PLAIN = ("cpu", "memory")
+PLAIN = ("cpu", "memory", "workers")
 
 DIRECTIVES = {
     "language_level": 3,
@@ -123,6 +129,8 @@ class BuildKernels(build_ext):
         common = [*(MSVC_FLAGS if msvc else UNIX_FLAGS), *openmp]
         for kernel in self.extensions:
             kernel.extra_compile_args = [*common, *LEVELS[kernel.level]]
+            if kernel.original.rpartition(".")[2] in PRODUCTS and not msvc:
+                kernel.extra_compile_args += [*PRODUCT_FLAGS, *WIDE_VECTORS.get(kernel.level, [])]
             kernel.extra_link_args = [] if msvc else [*openmp, *SANITIZERS]
             if kernel.name == "tinybn.kernels.cpu":
                 kernel.define_macros += self._record(common)

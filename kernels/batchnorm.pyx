@@ -45,11 +45,7 @@ cdef extern from "memory_traffic.h":
     void tinybn_stream_end() nogil
     void tinybn_prefetch(const void *values, size_t size) nogil
 
-cdef extern from "workers.h":
-    ctypedef void (*Task "tinybn_task")(void *work, Py_ssize_t i) noexcept nogil
-    int tinybn_useful_threads(int threads, size_t bytes) nogil
-    void tinybn_share(Task task, void *work, Py_ssize_t count, int threads, int backwards) nogil
-
+include "share.pxi"
 
 # --- the kernels: check, and choose the dtype -------------------------------------------------------------------------
 
@@ -185,11 +181,6 @@ def ready(
         and (_are_statistics(mean, var, x) if given else (
             (mean is None or _fits_channels(mean, x)) and (var is None or _fits_channels(var, x))))
     )
-
-
-def useful_threads(int threads, Py_ssize_t size):
-    """How many of these threads a call that moves so many bytes should ask for: one, if it is small and they sleep."""
-    return tinybn_useful_threads(threads, size)
 
 
 include "batchnorm_checks.pxi"

@@ -14,7 +14,7 @@ cdef void _block_products(const floating *x, Work *w, double *total, double *pro
     cdef Py_ssize_t first = w.block * w.cut.channels, channels = _block_channels(&w.cut, w.block), c
     _forward_lines(high, scale, offset, w)
     w.high, w.scale, w.offset, w.total, w.other = high, scale, offset, total, product
-    tinybn_share(_products_task, w, w.cut.slices, w.inner, False)
+    _share(_products_task, w, w.cut.slices, w.inner, False)
     _merge(total, product, w.cut.slices, channels)
     _load_statistics(mean, rstd, w.given, w.eps, first, channels)
     for c in range(channels):
@@ -45,7 +45,7 @@ cdef void _block_gradient(const floating *x, Work *w, const double *total, const
         slope[c] = <floating>(product[c] * each * rstd[c])
         level[c] = <floating>(total[c] * each - (mean[c] - high[c]) * (product[c] * each * rstd[c]))
     w.high, w.scale, w.offset, w.slope, w.level = high, scale, offset, slope, level
-    tinybn_share(_gradient_task, w, w.cut.slices, w.inner, True)               # the last slice is still in the cache
+    _share(_gradient_task, w, w.cut.slices, w.inner, True)               # the last slice is still in the cache
 
 
 cdef double _product_in_double(

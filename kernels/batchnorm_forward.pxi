@@ -18,7 +18,7 @@ cdef void _block_moments(const floating *x, Work *w) noexcept nogil:
     shift[0] = 0                                        # for gcc, which cannot know that there is a channel
     _sample(shift, x, &w.cut, w.block)
     for attempt in range(2):
-        tinybn_share(_squares_task, w, w.cut.slices, w.inner, False)
+        _share(_squares_task, w, w.cut.slices, w.inner, False)
         _merge(total, square, w.cut.slices, channels)
         if _finish_moments(mean, var, shift, total, square, channels, form.N * form.S) == 0:
             break
@@ -119,7 +119,7 @@ cdef void _block_normalize(const floating *x, Work *w) noexcept nogil:
     cdef floating offset[WIDTH]
     _forward_lines(high, scale, offset, w)
     w.high, w.scale, w.offset = high, scale, offset
-    tinybn_share(_normalize_slice_task, w, w.cut.slices, w.inner, True)        # the last slice is still in the cache
+    _share(_normalize_slice_task, w, w.cut.slices, w.inner, True)        # the last slice is still in the cache
 
 
 cdef void _forward_lines(floating *high, floating *scale, floating *offset, Work *w) noexcept nogil:

@@ -79,10 +79,10 @@ cdef void _run(Task task, Work *w) noexcept nogil:
     """A task for each block; threads take whole blocks, if there are enough of them or nothing else to share."""
     cdef bint shared = w.cut.blocks >= 2 * w.threads or w.cut.slices == 1
     w.inner = 1 if shared else w.threads
-    tinybn_share(task, w, w.cut.blocks, w.threads if shared else 1, False)
+    _share(task, w, w.cut.blocks, w.threads if shared else 1, False)
 
 
-cdef void _moments_task(void *work, Py_ssize_t block) noexcept nogil:
+cdef void _moments_task(void *work, Py_ssize_t block, int who) noexcept nogil:
     cdef Work w = (<Work *>work)[0]
     w.block = block
     if w.cut.form.single:
@@ -91,12 +91,12 @@ cdef void _moments_task(void *work, Py_ssize_t block) noexcept nogil:
         _block_moments(<const double *>w.x, &w)
 
 
-cdef void _batch_norm_task(void *work, Py_ssize_t block) noexcept nogil:
-    _moments_task(work, block)
-    _normalize_task(work, block)
+cdef void _batch_norm_task(void *work, Py_ssize_t block, int who) noexcept nogil:
+    _moments_task(work, block, who)
+    _normalize_task(work, block, who)
 
 
-cdef void _normalize_task(void *work, Py_ssize_t block) noexcept nogil:
+cdef void _normalize_task(void *work, Py_ssize_t block, int who) noexcept nogil:
     cdef Work w = (<Work *>work)[0]
     w.block = block
     if w.cut.form.single:
@@ -105,7 +105,7 @@ cdef void _normalize_task(void *work, Py_ssize_t block) noexcept nogil:
         _block_normalize(<const double *>w.x, &w)
 
 
-cdef void _gradients_task(void *work, Py_ssize_t block) noexcept nogil:
+cdef void _gradients_task(void *work, Py_ssize_t block, int who) noexcept nogil:
     cdef Work w = (<Work *>work)[0]
     cdef double total[SLICES * WIDTH]
     cdef double product[SLICES * WIDTH]
@@ -118,7 +118,7 @@ cdef void _gradients_task(void *work, Py_ssize_t block) noexcept nogil:
         _block_gradient(<const double *>w.x, &w, total, product)
 
 
-cdef void _sums_sweep_task(void *work, Py_ssize_t block) noexcept nogil:
+cdef void _sums_sweep_task(void *work, Py_ssize_t block, int who) noexcept nogil:
     cdef Work w = (<Work *>work)[0]
     cdef double total[SLICES * WIDTH]
     cdef double product[SLICES * WIDTH]
@@ -132,7 +132,7 @@ cdef void _sums_sweep_task(void *work, Py_ssize_t block) noexcept nogil:
         w.sums[first + c], w.sums[SUMS + first + c] = total[c], product[c]
 
 
-cdef void _gradient_sweep_task(void *work, Py_ssize_t block) noexcept nogil:
+cdef void _gradient_sweep_task(void *work, Py_ssize_t block, int who) noexcept nogil:
     cdef Work w = (<Work *>work)[0]
     cdef Py_ssize_t first = block * w.cut.channels
     w.block = block
@@ -142,7 +142,7 @@ cdef void _gradient_sweep_task(void *work, Py_ssize_t block) noexcept nogil:
         _block_gradient(<const double *>w.x, &w, &w.sums[first], &w.sums[SUMS + first])
 
 
-cdef void _squares_task(void *work, Py_ssize_t slice) noexcept nogil:
+cdef void _squares_task(void *work, Py_ssize_t slice, int who) noexcept nogil:
     cdef Work *w = <Work *>work
     if w.cut.form.single:
         _slice_squares(<const float *>w.x, w, slice)
@@ -150,7 +150,7 @@ cdef void _squares_task(void *work, Py_ssize_t slice) noexcept nogil:
         _slice_squares(<const double *>w.x, w, slice)
 
 
-cdef void _normalize_slice_task(void *work, Py_ssize_t slice) noexcept nogil:
+cdef void _normalize_slice_task(void *work, Py_ssize_t slice, int who) noexcept nogil:
     cdef Work *w = <Work *>work
     if w.cut.form.single:
         _slice_normalize(<const float *>w.x, w, slice)
@@ -158,7 +158,7 @@ cdef void _normalize_slice_task(void *work, Py_ssize_t slice) noexcept nogil:
         _slice_normalize(<const double *>w.x, w, slice)
 
 
-cdef void _products_task(void *work, Py_ssize_t slice) noexcept nogil:
+cdef void _products_task(void *work, Py_ssize_t slice, int who) noexcept nogil:
     cdef Work *w = <Work *>work
     if w.cut.form.single:
         _slice_products(<const float *>w.x, w, slice)
@@ -166,7 +166,7 @@ cdef void _products_task(void *work, Py_ssize_t slice) noexcept nogil:
         _slice_products(<const double *>w.x, w, slice)
 
 
-cdef void _gradient_task(void *work, Py_ssize_t slice) noexcept nogil:
+cdef void _gradient_task(void *work, Py_ssize_t slice, int who) noexcept nogil:
     cdef Work *w = <Work *>work
     if w.cut.form.single:
         _slice_gradient(<const float *>w.x, w, slice)

@@ -9,7 +9,8 @@
    After a fork the child begins with no workers. */
 #include <stddef.h>
 
-typedef void (*tinybn_task)(void *work, ptrdiff_t i);
+/* `who` is a number below the number of threads that no other thread has meanwhile: it may choose a task's scratch memory. */
+typedef void (*tinybn_task)(void *work, ptrdiff_t i, int who);
 
 #if defined(__GNUC__) && !defined(_WIN32)
 #include <pthread.h>
@@ -65,7 +66,7 @@ static void tinybn_take_tasks(int own)
         tinybn_share_of_tasks *share = &tinybn_pool.share[(own + s) % tinybn_pool.shares];
         ptrdiff_t i;
         while ((i = __atomic_fetch_add(&share->next, 1, __ATOMIC_RELAXED)) < share->end)
-            tinybn_pool.task(tinybn_pool.work, tinybn_pool.backwards ? share->begin + share->end - 1 - i : i);
+            tinybn_pool.task(tinybn_pool.work, tinybn_pool.backwards ? share->begin + share->end - 1 - i : i, own);
     }
 }
 
@@ -160,7 +161,7 @@ static void tinybn_share(tinybn_task task, void *work, ptrdiff_t count, int thre
         shares = (int)count;
     if (shares <= 1 || __atomic_exchange_n(&tinybn_pool.busy, 1, __ATOMIC_ACQUIRE)) {
         for (ptrdiff_t i = 0; i < count; i++)
-            task(work, backwards ? count - 1 - i : i);
+            task(work, backwards ? count - 1 - i : i, 0);
         return;
     }
     if (tinybn_pool.started < shares - 1)
@@ -206,7 +207,7 @@ static void tinybn_share(tinybn_task task, void *work, ptrdiff_t count, int thre
 {
     (void)threads;
     for (ptrdiff_t i = 0; i < count; i++)
-        task(work, backwards ? count - 1 - i : i);
+        task(work, backwards ? count - 1 - i : i, 0);
 }
 
 #endif

@@ -16,6 +16,7 @@ from tolerances import assert_close
 
 import tinybn as tb
 from tinybn import ops
+from tinybn.kernels import windows
 from tinybn.errors import ShapeError
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -316,11 +317,24 @@ def test_batch_norm_of_no_rows():
     assert x.grad.shape == (0, 3) and weight.grad.tolist() == bias.grad.tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("block", [1, 3 * 8 * 9 * 16 * 2, 1 << 30], ids=["one image", "a few", "all"])
-def test_convolution_in_blocks_of_images(block, monkeypatch):
-    """Columns are made for a few images at a time: the blocks, of which the last is smaller, give what one would."""
-    monkeypatch.setattr("tinybn.ops.conv.COLUMN_BYTES", block)
-    for case in convolution("blocks", (7, 2, 6, 6), (3, 2, 3, 3), ops.Geometry()):
+@pytest.fixture(params=[1, 1000, 1 << 30], ids=["one row", "a few rows", "whole images"])
+def band_bytes(request, monkeypatch):
+    """Images are worked on in bands of so many bytes."""
+    monkeypatch.setattr(windows, "BAND_BYTES", request.param)
+    monkeypatch.setattr(windows, "BAND_PLACES", request.param)
+    windows.windows.cache_clear()
+    yield
+    windows.windows.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [ops.Geometry(), ops.Geometry((2, 3), (1, 2), (1, 2)), ops.Geometry(padding=(3, 0), groups=2)],
+    ids=["plain", "strided, dilated", "padded, grouped"],
+)
+def test_convolution_in_bands(geometry, band_bytes):
+    """Bands, of which the last is smaller, give what a whole image would."""
+    for case in convolution("bands", (3, 4, 9, 8), (6, 4 // geometry.groups, 3, 3), geometry):
         assert_equals_torch(case, np.float64)
 
 

@@ -2,7 +2,6 @@
 
 python tools/cnn_step.py                           # as it is
 python tools/cnn_step.py --threads 1 --no-memory   # one core, NumPy's own allocator
-python tools/cnn_step.py --column-bytes 16777216   # all of im2col's columns at once
 """
 
 import argparse
@@ -14,18 +13,15 @@ import numpy as np
 
 import tinybn as tb
 from tinybn import nn
-from tinybn.ops import conv
 
 parser = argparse.ArgumentParser(description="Time and page faults of a training step of the two-layer CNN.")
 parser.add_argument("--threads", type=int, default=tb.get_num_threads())
 parser.add_argument("--batch-size", type=int, default=64)
 parser.add_argument("--steps", type=int, default=50)
-parser.add_argument("--column-bytes", type=int, default=conv.COLUMN_BYTES)
 parser.add_argument("--no-memory", action="store_true", help="NumPy's own allocator")
 options = parser.parse_args()
 
 tb.set_num_threads(options.threads)
-conv.COLUMN_BYTES = options.column_bytes
 if options.no_memory:
     tb.memory.disable()
 

@@ -11,30 +11,14 @@ from typing import Any
 import numpy as np
 
 from tinybn._typing import Array
-from tinybn.kernels import builds, layout, reference
+from tinybn.kernels import layout
+from tinybn.kernels.table import BUILD, COMPILED, KERNELS, chosen, modules, useful_threads
 from tinybn.threads import get_num_threads
 
-_NAMES = {
-    "batchnorm": ["batch_moments", "batch_norm", "normalize", "batch_norm_backward", "normalize_backward"],
-    "pooling": ["max_pool2d", "scatter_plane"],
-    "special": ["erf"],
-}
-
-BUILD, _modules = builds.load(*_NAMES)
-COMPILED = BUILD != "numpy"
-
-KERNELS: dict[str, tuple[Callable[..., Any] | None, Callable[..., Any]]] = {
-    name: (getattr(module, name, None), getattr(reference, name))
-    for module, names in zip(_modules, _NAMES.values(), strict=True)
-    for name in names
-}
-_chosen = {name: compiled or twin for name, (compiled, twin) in KERNELS.items()}
-
 # What is asked of a kernel once, so that a call on a small batch is not mostly lookups.
-_batch_moments, _batch_norm, _normalize = (_chosen[name] for name in _NAMES["batchnorm"][:3])
-_batch_norm_backward, _normalize_backward = (_chosen[name] for name in _NAMES["batchnorm"][3:])
-_ready = _modules[0].ready if _modules[0] else layout.never_ready
-_useful_threads = _modules[0].useful_threads if _modules[0] else lambda threads, size: threads
+_batch_moments, _batch_norm, _normalize = (chosen[name] for name in ("batch_moments", "batch_norm", "normalize"))
+_batch_norm_backward, _normalize_backward = chosen["batch_norm_backward"], chosen["normalize_backward"]
+_ready = modules["batchnorm"].ready if COMPILED else layout.never_ready
 
 # Below so many elements a second thread costs more than it saves.
 THREADED_SIZE = 1 << 16
@@ -196,7 +180,7 @@ def max_pool2d(
     y, index = (layout.make(np.empty, order, (*x.shape[:2], *size), dtype) for dtype in (x.dtype, np.int32))
     if y.size:
         planes = [_planes(a, order) for a in (y, index, x)]
-        _chosen["max_pool2d"](*planes, *kernel, *stride, *padding, *dilation, _threads(x, THREADED_POOLING_SIZE))
+        chosen["max_pool2d"](*planes, *kernel, *stride, *padding, *dilation, _threads(x, THREADED_POOLING_SIZE))
     return y, index
 
 
@@ -208,7 +192,7 @@ def scatter_plane(y: Array, index: Array, size: tuple[int, int]) -> Array:
     x = layout.make(np.zeros, order, (*y.shape[:2], *size), y.dtype)
     if x.size and y.size:
         flat = [a.reshape(a.shape[0], -1, a.shape[3]) for a in (_planes(a, order) for a in (x, y, index))]
-        _chosen["scatter_plane"](*flat, _threads(x, THREADED_POOLING_SIZE))
+        chosen["scatter_plane"](*flat, _threads(x, THREADED_POOLING_SIZE))
     return x
 
 
@@ -217,7 +201,7 @@ def erf(x: Array) -> Array:
     out = np.array(x, dtype=np.result_type(x, np.float32))  # a float16 is computed in float32
     flat = out.ravel("K")  # a view, as out is dense
     if flat.size:
-        _chosen["erf"](flat, flat, _threads(flat, THREADED_ERF_SIZE))
+        chosen["erf"](flat, flat, _threads(flat, THREADED_ERF_SIZE))
     return out.astype(x.dtype, copy=False)
 
 
@@ -233,4 +217,4 @@ def _threads(x: Array, least: int) -> int:
 def _workers(x: Array, passes: int) -> int:
     """Threads for BatchNorm, which goes over so many tensors like x: its workers may sleep, and not be worth waking."""
     threads = get_num_threads()
-    return 1 if threads == 1 or x.size < THREADED_SIZE else _useful_threads(threads, passes * x.nbytes)
+    return 1 if threads == 1 or x.size < THREADED_SIZE else useful_threads(threads, passes * x.nbytes)

@@ -4,7 +4,8 @@ An op returns ``(output, backward, saved)``; the contract stands in ``docs/desig
 """
 
 from tinybn.ops._call import call, sum_to
-from tinybn.ops.conv import Geometry, conv2d, conv2d_input_grad, conv2d_weight_grad
+from tinybn.kernels.windows import Geometry
+from tinybn.ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad
 from tinybn.ops.elementwise import (
     absolute,
     add,

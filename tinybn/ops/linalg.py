@@ -4,7 +4,10 @@ from __future__ import annotations  # those of nested functions would be compute
 
 from typing import Any
 
+import numpy as np
+
 from tinybn._typing import Array, Op
+from tinybn.kernels.matmul import multiply
 from tinybn.saved import needs
 
 
@@ -23,14 +26,13 @@ def matmul(x: Array, y: Array) -> Op:
 def linear(x: Array, weight: Array, bias: Array | None) -> Op:
     """x·weightᵀ + bias for x (N, in), weight (out, in), bias (out,) or None.
 
-    One op and not three: the bias is added in place, and the weight's gradient comes out in the weight's own layout,
-    which saves its copy. Forward and backward of a 784→256 layer, batch 128, one core: 1.13 ms, as three ops 1.42.
+    One op and not three, which is what the kernel does at once; the weight's gradient comes out in the weight's layout.
     """
-    out = x @ weight.T
-    if bias is not None:
-        out += bias
+    out = multiply(x, weight.T, bias)
 
     def backward(dy: Any, x: Any, weight: Any) -> tuple[Any, ...]:
+        if isinstance(dy, np.ndarray):
+            return lambda: multiply(dy, weight), lambda: multiply(dy.T, x), lambda: dy.sum(0)
         return lambda: dy @ weight, lambda: dy.mT @ x, lambda: dy.sum(0)
 
     return out, backward, (x, weight)

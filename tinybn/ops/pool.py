@@ -10,7 +10,7 @@ import numpy as np
 from tinybn import kernels
 from tinybn._typing import Array, Op, Shape
 from tinybn.ops._call import call
-from tinybn.ops.conv import Geometry
+from tinybn.kernels.windows import Geometry
 
 
 def max_pool2d(x: Array, kernel: tuple[int, int], geometry: Geometry) -> Op:

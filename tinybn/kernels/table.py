@@ -1,0 +1,32 @@
+"""Which build serves, and the table of all kernels."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tinybn.kernels import builds, reference
+
+_NAMES = {
+    "batchnorm": ["batch_moments", "batch_norm", "normalize", "batch_norm_backward", "normalize_backward"],
+    "convolution": ["correlate", "correlate_weights", "gather_weights", "sum_weights", "transpose_planes"],
+    "pooling": ["max_pool2d", "scatter_plane"],
+    "products": ["multiply"],
+    "special": ["erf"],
+}
+
+BUILD, _modules = builds.load(*_NAMES)
+COMPILED = BUILD != "numpy"
+modules = dict(zip(_NAMES, _modules, strict=True))
+
+KERNELS: dict[str, tuple[Callable[..., Any] | None, Callable[..., Any]]] = {
+    name: (getattr(module, name, None), getattr(reference, name))
+    for module, names in zip(_modules, _NAMES.values(), strict=True)
+    for name in names
+}
+chosen = {name: compiled or twin for name, (compiled, twin) in KERNELS.items()}
+
+try:
+    from tinybn.kernels.workers import useful_threads
+except ImportError:  # not compiled
+
+    def useful_threads(threads: int, size: int) -> int:
+        return threads
