@@ -116,6 +116,36 @@ def correlate_weights(
         _share(_weights_task32 if size == 4 else _weights_task64, &w, w.chunks * parts, threads, False)
 
 
+def spread(
+    np.ndarray dx not None, np.ndarray dy not None, np.ndarray matrix not None, np.ndarray taps not None,
+    Py_ssize_t length, np.ndarray scratch not None, tuple window not None, int threads,
+):
+    """dx (N, H, W, C): to what each window has read, its channels of dy (N, P, Q, K) times matrix (K, runs, COLUMNS) is added.
+
+    taps are where the runs of `length` values begin in an image with its edges, of which window has (stride_h, stride_w,
+    top, left, height, width); the columns behind `length` are 0. scratch (threads, ...) holds such an image and COLUMNS more.
+    For few channels: the other way, by `correlate`, fills only so many of a vector's lanes.
+    """
+    cdef Work w
+    cdef Py_ssize_t size = np.PyArray_ITEMSIZE(dx)
+    _check("spread", dx, 4, dy, 4, matrix, 3, None, scratch, taps)
+    _set_bands(&w.bands, dx, dy.shape[1], dy.shape[2], True, (*window, max(dy.shape[1], 1)))
+    w.N, w.G, w.A, w.B = dx.shape[0], 1, 0, dy.shape[3]
+    w.T, w.length, w.columns = taps.shape[0], length, matrix.shape[2]
+    if (not np.PyArray_ISCARRAY(dx) or dy.shape[0] != w.N or matrix.shape[0] != w.B or matrix.shape[1] != w.T
+            or w.columns < length or w.columns % 16):
+        raise ShapeError(f"spread: dx {_shape(dx)}, dy {_shape(dy)} and matrix {_shape(matrix)} do not go together")
+    _check_reach(&w, taps, length, 0)
+    if w.bands.height < w.bands.H + w.bands.top or w.bands.width < w.bands.W + w.bands.left:
+        raise ShapeError(f"spread: an image of {w.bands.height}×{w.bands.width} does not hold dx {_shape(dx)} and its edges")
+    _set_scratch(&w, scratch, threads, w.bands.height * w.bands.width * w.bands.C + w.columns)
+    w.y, w.x, w.matrix = np.PyArray_DATA(dx), np.PyArray_DATA(dy), np.PyArray_DATA(matrix)
+    if not np.PyArray_SIZE(dx):
+        return
+    with nogil:
+        _share(_spread_task32 if size == 4 else _spread_task64, &w, w.N, threads, False)
+
+
 def gather_weights(np.ndarray matrix not None, np.ndarray weight not None, np.ndarray taps not None, bint turned):
     """matrix (G, T·A, COLUMNS) of weight (K, C/G, R, S), zeros behind its B columns; taps (T,) are places r·S + s.
 

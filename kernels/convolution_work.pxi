@@ -22,6 +22,14 @@ cdef void _weights_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
     _correlate_chunk(<double *>(<Work *>work).y, <Work *>work, i, who)
 
 
+cdef void _spread_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
+    _spread_image(<float *>(<Work *>work).y, <Work *>work, i, who)
+
+
+cdef void _spread_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
+    _spread_image(<double *>(<Work *>work).y, <Work *>work, i, who)
+
+
 cdef void _planes_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
     _transpose_part(<float *>(<Planes *>work).out, <Planes *>work, i)
 
@@ -37,6 +45,7 @@ cdef void _correlate_band(floating *y, Work *w, Py_ssize_t i, int who) noexcept 
     cdef const floating *x = _windows(<floating *>(w.scratch + who * w.scratch_size), w, n, first)
     cdef const floating *matrix = <const floating *>w.matrix
     cdef const floating *bias
+    cdef bint lines_are_one = w.G == 1 and w.y_w == w.B and w.y_h == b.Q * w.B
     cdef Py_ssize_t to[ROWS]
     cdef Py_ssize_t row[ROWS]
     cdef Runs runs
@@ -45,7 +54,6 @@ cdef void _correlate_band(floating *y, Work *w, Py_ssize_t i, int who) noexcept 
     for g in range(w.G):
         for p in range((w.B + panel - 1) // panel):
             j = p * panel
-            columns = min(panel, w.B - j)
             bias = NULL
             if w.bias != NULL:
                 bias = <const floating *>w.bias + g * w.columns + j
@@ -58,6 +66,11 @@ cdef void _correlate_band(floating *y, Work *w, Py_ssize_t i, int who) noexcept 
                     place += 1
                     if place == b.Q:
                         line, place = line + 1, 0
+                # Fewer channels than a vector has: it is stored whole where the next places' values overwrite the rest.
+                if lines_are_one and w.B < panel // 2 and (count - m * ROWS - rows) * w.B >= panel // 2:
+                    columns = panel // 2
+                else:
+                    columns = min(panel, w.B - j)
                 _tile(y + g * w.B + j, to, bias, False, x + g * w.A, row, runs, matrix + j, w.columns, rows, columns)
         matrix += depth * w.columns
 
@@ -107,6 +120,43 @@ cdef void _add_products(
                 rows = min(<Py_ssize_t>ROWS, end - m)
                 _tile(sums + m * w.B + j, to, NULL, True, x, w.tap + m, runs, dy + first * b.Q * w.G * w.B + j,
                       w.G * w.B, rows, min(panel, w.B - j))
+
+
+cdef void _spread_image(floating *dx, Work *w, Py_ssize_t n, int who) noexcept nogil:
+    cdef Bands *b = &w.bands
+    cdef floating *image = <floating *>(w.scratch + who * w.scratch_size)
+    cdef const floating *dy = <const floating *>w.x + n * b.P * b.Q * w.B
+    cdef const floating *matrix = <const floating *>w.matrix
+    cdef floating *into
+    cdef Py_ssize_t panel = _panel(dx), count = b.P * b.Q, m, r, t, p, j, k, rows, columns, line = 0, place = 0, zero = 0
+    cdef floating part[ROWS * PANEL]                # of the windows' values: a tile
+    cdef Py_ssize_t to[ROWS]
+    cdef Py_ssize_t row[ROWS]
+    cdef Py_ssize_t window[ROWS]
+    cdef Runs runs
+    runs.segment, runs.segments, runs.length, runs.step = &zero, 1, w.B, 1
+    memset(image, 0, (b.height * b.width * b.C + w.columns) * sizeof(floating))
+    for r in range(<Py_ssize_t>ROWS):
+        to[r], row[r] = r * panel, r * w.B
+    for m in range((count + ROWS - 1) // ROWS):
+        rows = min(<Py_ssize_t>ROWS, count - m * ROWS)
+        for r in range(rows):
+            window[r] = line * b.stride_h * b.pitch + place * b.stride_w * b.C
+            place += 1
+            if place == b.Q:
+                line, place = line + 1, 0
+        for t in range(w.T):
+            for p in range((w.columns + panel - 1) // panel):
+                j = p * panel
+                columns = min(panel, w.columns - j)
+                _tile(part, to, NULL, False, dy + m * ROWS * w.B, row, runs, matrix + t * w.columns + j, w.T * w.columns,
+                      rows, columns)
+                for r in range(rows):               # one after the other: their windows overlap
+                    into = image + window[r] + w.tap[t] + j
+                    for k in range(columns):
+                        into[k] += part[r * panel + k]
+    for r in range(b.H):
+        memcpy(dx + (n * b.H + r) * b.W * b.C, image + (r + b.top) * b.pitch + b.left * b.C, b.W * b.C * sizeof(floating))
 
 
 cdef const floating *_windows(floating *copy, Work *w, Py_ssize_t n, Py_ssize_t first) noexcept nogil:

@@ -1,14 +1,42 @@
-"""Max-pooling's loops, on channels-last views (N, H, W, C). Contiguous (N, C, H, W) data comes as (N·C, H, W, 1).
+"""Max-pooling's loops, on channels-last arrays (N, H, W, C). Contiguous (N, C, H, W) data comes as (N·C, H, W, 1).
 
 Legend: N batch, H×W input, P×Q output, R×S kernel, C channels. `index` says where a maximum stood: h·W + w.
 
-Outputs come first, then inputs, sizes. Nothing is checked or allocated. Threads share the batch, so that any number of
-them gives the same bits.
+Outputs come first, then inputs, sizes. Threads share the batch, so that any number of them gives the same bits.
 """
 
 from cython cimport floating
-from cython.parallel cimport prange
 from libc.math cimport INFINITY
+from libc.string cimport memset
+
+include "share.pxi"
+
+cdef extern from "pooling_windows.h":
+    enum:
+        FEW "TINYBN_FEW"    # channels: fewer are worked on a row of windows at a time ...
+        ROW "TINYBN_ROW"    # ... if the rows of input and output have no more values
+    void tinybn_begin_window_float(float *y, int *index, const float *x, int position, Py_ssize_t C) nogil
+    void tinybn_begin_window_double(double *y, int *index, const double *x, int position, Py_ssize_t C) nogil
+    void tinybn_larger_float(float *y, int *index, const float *x, int position, Py_ssize_t C) nogil
+    void tinybn_larger_double(double *y, int *index, const double *x, int position, Py_ssize_t C) nogil
+    void tinybn_largest_of_four_float(float *y, int *index, const float *x, int position, int W, Py_ssize_t C) nogil
+    void tinybn_largest_of_four_double(double *y, int *index, const double *x, int position, int W, Py_ssize_t C) nogil
+    void tinybn_row_of_windows_float(
+        float *y, int *index, const float *x, Py_ssize_t W, Py_ssize_t C, Py_ssize_t Q, Py_ssize_t top,
+        Py_ssize_t rows, Py_ssize_t dilation_h, Py_ssize_t S, Py_ssize_t left, Py_ssize_t stride_w,
+        Py_ssize_t dilation_w) nogil
+    void tinybn_row_of_windows_double(
+        double *y, int *index, const double *x, Py_ssize_t W, Py_ssize_t C, Py_ssize_t Q, Py_ssize_t top,
+        Py_ssize_t rows, Py_ssize_t dilation_h, Py_ssize_t S, Py_ssize_t left, Py_ssize_t stride_w,
+        Py_ssize_t dilation_w) nogil
+    void tinybn_where_index_float(float *dx, const float *dy, const int *index, int position, Py_ssize_t C) nogil
+    void tinybn_where_index_double(double *dx, const double *dy, const int *index, int position, Py_ssize_t C) nogil
+
+cdef struct Work:
+    Py_ssize_t H, W, C, P, Q, R, S, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w
+    void *y                 # (N, P, Q, C), or its gradient
+    int *index
+    const void *x           # (N, H, W, C), or its gradient
 
 
 def max_pool2d(
@@ -20,40 +48,171 @@ def max_pool2d(
 
     NaN counts as larger than everything; of equal values the first wins; padding counts as -inf.
     """
-    cdef Py_ssize_t N = x.shape[0], H = x.shape[1], W = x.shape[2], C = x.shape[3], P = y.shape[1], Q = y.shape[2]
-    cdef Py_ssize_t n, p, q, r, s, h, w, c
-    for n in prange(N, nogil=True, schedule="static", num_threads=threads):
-        for p in range(P):
-            for q in range(Q):
-                for c in range(C):
-                    y[n, p, q, c] = -INFINITY
-                    index[n, p, q, c] = -1
-                for r in range(R):
-                    h = p * stride_h - pad_h + r * dilation_h
-                    if h < 0 or h >= H:
-                        continue
-                    for s in range(S):
-                        w = q * stride_w - pad_w + s * dilation_w
-                        if w < 0 or w >= W:
-                            continue
-                        _larger(&y[n, p, q, 0], &index[n, p, q, 0], &x[n, h, w, 0], <int>(h * W + w), C)
+    cdef Work w
+    if not y.size:
+        return
+    w.H, w.W, w.C, w.P, w.Q, w.R, w.S = x.shape[1], x.shape[2], x.shape[3], y.shape[1], y.shape[2], R, S
+    w.stride_h, w.stride_w, w.pad_h, w.pad_w = stride_h, stride_w, pad_h, pad_w
+    w.dilation_h, w.dilation_w = dilation_h, dilation_w
+    w.y, w.index, w.x = &y[0, 0, 0, 0], &index[0, 0, 0, 0], &x[0, 0, 0, 0] if x.size else NULL
+    with nogil:
+        _share(_maxima_task32 if floating is float else _maxima_task64, &w, y.shape[0], threads, False)
 
 
-cdef void _larger(floating *y, int *index, const floating *x, int position, Py_ssize_t C) noexcept nogil:
-    # Written without a branch, so that it vectorizes. index is -1 until the first value, which may be -inf itself.
-    cdef Py_ssize_t c
-    cdef bint better
-    for c in range(C):
-        better = (x[c] > y[c]) | (x[c] != x[c]) | (index[c] < 0)
-        y[c] = x[c] if better else y[c]
-        index[c] = position if better else index[c]
+def max_pool2d_backward(
+    floating[:, :, :, ::1] dx, const floating[:, :, :, ::1] dy, const int[:, :, :, ::1] index,
+    Py_ssize_t R, Py_ssize_t S, Py_ssize_t stride_h, Py_ssize_t stride_w, Py_ssize_t pad_h, Py_ssize_t pad_w, int threads,
+):
+    """dx (N, H, W, C) of `max_pool2d`, dilation 1, whose windows do not overlap: each value of dy, where index says."""
+    cdef Work w
+    if not dx.size:
+        return
+    w.H, w.W, w.C, w.P, w.Q, w.R, w.S = dx.shape[1], dx.shape[2], dx.shape[3], dy.shape[1], dy.shape[2], R, S
+    w.stride_h, w.stride_w, w.pad_h, w.pad_w = stride_h, stride_w, pad_h, pad_w
+    w.x = &dx[0, 0, 0, 0]
+    w.y, w.index = <void *>&dy[0, 0, 0, 0] if dy.size else NULL, <int *>&index[0, 0, 0, 0] if dy.size else NULL
+    with nogil:
+        _share(_spread_task32 if floating is float else _spread_task64, &w, dx.shape[0], threads, False)
 
 
 def scatter_plane(floating[:, :, ::1] x, const floating[:, :, ::1] y, const int[:, :, ::1] index, int threads):
     """Add y (N, P·Q, C) to x (N, H·W, C) at the positions that index (N, P·Q, C) names; a negative one is left out."""
-    cdef Py_ssize_t N = y.shape[0], L = y.shape[1], C = y.shape[2], n, i, c
-    for n in prange(N, nogil=True, schedule="static", num_threads=threads):
-        for i in range(L):
-            for c in range(C):
-                if index[n, i, c] >= 0:
-                    x[n, index[n, i, c], c] += y[n, i, c]
+    cdef Work w
+    if not y.size or not x.size:
+        return
+    w.H, w.C, w.P = x.shape[1], x.shape[2], y.shape[1]
+    w.y, w.index, w.x = <void *>&y[0, 0, 0], <int *>&index[0, 0, 0], &x[0, 0, 0]
+    with nogil:
+        _share(_scatter_task32 if floating is float else _scatter_task64, &w, y.shape[0], threads, False)
+
+
+cdef void _maxima_task32(void *work, Py_ssize_t n, int who) noexcept nogil:
+    _maxima(<float *>(<Work *>work).y, <Work *>work, n)
+
+
+cdef void _maxima_task64(void *work, Py_ssize_t n, int who) noexcept nogil:
+    _maxima(<double *>(<Work *>work).y, <Work *>work, n)
+
+
+cdef void _spread_task32(void *work, Py_ssize_t n, int who) noexcept nogil:
+    _spread(<float *>(<Work *>work).x, <Work *>work, n)
+
+
+cdef void _spread_task64(void *work, Py_ssize_t n, int who) noexcept nogil:
+    _spread(<double *>(<Work *>work).x, <Work *>work, n)
+
+
+cdef void _scatter_task32(void *work, Py_ssize_t n, int who) noexcept nogil:
+    _scatter(<float *>(<Work *>work).x, <Work *>work, n)
+
+
+cdef void _scatter_task64(void *work, Py_ssize_t n, int who) noexcept nogil:
+    _scatter(<double *>(<Work *>work).x, <Work *>work, n)
+
+
+cdef void _maxima(floating *y, Work *w, Py_ssize_t n) noexcept nogil:
+    cdef const floating *x = <const floating *>w.x + n * w.H * w.W * w.C
+    cdef int *index = w.index + n * w.P * w.Q * w.C
+    cdef Py_ssize_t p, q, h, u
+    cdef bint plain = w.R == 2 and w.S == 2 and w.dilation_h == 1 and w.dilation_w == 1
+    y += n * w.P * w.Q * w.C
+    for p in range(w.P):
+        h = p * w.stride_h - w.pad_h
+        if w.C < FEW and max(w.W, w.Q) * w.C <= ROW and _row_of_windows(y, index, x, w, h):
+            y += w.Q * w.C
+            index += w.Q * w.C
+            continue
+        for q in range(w.Q):
+            u = q * w.stride_w - w.pad_w
+            if plain and h >= 0 and u >= 0 and h + 1 < w.H and u + 1 < w.W:
+                if floating is float:
+                    tinybn_largest_of_four_float(y, index, x + (h * w.W + u) * w.C, <int>(h * w.W + u), <int>w.W, w.C)
+                else:
+                    tinybn_largest_of_four_double(y, index, x + (h * w.W + u) * w.C, <int>(h * w.W + u), <int>w.W, w.C)
+            else:
+                _window(y, index, x, w, h, u)
+            y += w.C
+            index += w.C
+
+
+cdef bint _row_of_windows(floating *y, int *index, const floating *x, Work *w, Py_ssize_t top) noexcept nogil:
+    """The windows whose rows begin at top, if one of these lies in the image."""
+    cdef Py_ssize_t rows = w.R
+    while rows and top < 0:
+        top, rows = top + w.dilation_h, rows - 1
+    while rows and top + (rows - 1) * w.dilation_h >= w.H:
+        rows -= 1
+    if not rows:
+        return False
+    if floating is float:
+        tinybn_row_of_windows_float(y, index, x, w.W, w.C, w.Q, top, rows, w.dilation_h, w.S, -w.pad_w,
+                                    w.stride_w, w.dilation_w)
+    else:
+        tinybn_row_of_windows_double(y, index, x, w.W, w.C, w.Q, top, rows, w.dilation_h, w.S, -w.pad_w,
+                                     w.stride_w, w.dilation_w)
+    return True
+
+
+cdef void _window(floating *y, int *index, const floating *x, Work *w, Py_ssize_t top, Py_ssize_t left) noexcept nogil:
+    """One window, of any form, over the edge or not."""
+    cdef Py_ssize_t r, s, h, u, c
+    cdef bint begun = False
+    for r in range(w.R):
+        h = top + r * w.dilation_h
+        if h < 0 or h >= w.H:
+            continue
+        for s in range(w.S):
+            u = left + s * w.dilation_w
+            if u < 0 or u >= w.W:
+                continue
+            if begun:
+                if floating is float:
+                    tinybn_larger_float(y, index, x + (h * w.W + u) * w.C, <int>(h * w.W + u), w.C)
+                else:
+                    tinybn_larger_double(y, index, x + (h * w.W + u) * w.C, <int>(h * w.W + u), w.C)
+            elif floating is float:
+                tinybn_begin_window_float(y, index, x + (h * w.W + u) * w.C, <int>(h * w.W + u), w.C)
+            else:
+                tinybn_begin_window_double(y, index, x + (h * w.W + u) * w.C, <int>(h * w.W + u), w.C)
+            begun = True
+    if not begun:
+        for c in range(w.C):
+            y[c], index[c] = -INFINITY, -1
+
+
+cdef void _spread(floating *dx, Work *w, Py_ssize_t n) noexcept nogil:
+    cdef const floating *dy = <const floating *>w.y + n * w.P * w.Q * w.C
+    cdef const int *index = w.index + n * w.P * w.Q * w.C
+    cdef Py_ssize_t p, q, r, s, h, u
+    dx += n * w.H * w.W * w.C
+    if w.pad_h or w.pad_w or w.P * w.R != w.H or w.Q * w.S != w.W or w.stride_h != w.R or w.stride_w != w.S:
+        memset(dx, 0, w.H * w.W * w.C * sizeof(floating))       # windows leave places out
+    for p in range(w.P):
+        for q in range(w.Q):
+            for r in range(w.R):
+                h = p * w.stride_h - w.pad_h + r
+                if h < 0 or h >= w.H:
+                    continue
+                for s in range(w.S):
+                    u = q * w.stride_w - w.pad_w + s
+                    if u < 0 or u >= w.W:
+                        continue
+                    if floating is float:
+                        tinybn_where_index_float(dx + (h * w.W + u) * w.C, dy, index, <int>(h * w.W + u), w.C)
+                    else:
+                        tinybn_where_index_double(dx + (h * w.W + u) * w.C, dy, index, <int>(h * w.W + u), w.C)
+            dy += w.C
+            index += w.C
+
+
+cdef void _scatter(floating *x, Work *w, Py_ssize_t n) noexcept nogil:
+    cdef const floating *y = <const floating *>w.y + n * w.P * w.C
+    cdef const int *index = w.index + n * w.P * w.C
+    cdef Py_ssize_t i, c
+    x += n * w.H * w.C
+    for i in range(w.P):
+        for c in range(w.C):
+            if index[c] >= 0:
+                x[index[c] * w.C + c] += y[c]
+        y += w.C
+        index += w.C

@@ -25,6 +25,8 @@ enum { TINYBN_VECTOR = 32, TINYBN_ROWS = 6 };   /* 12 of 16 */
 enum { TINYBN_VECTOR = 16, TINYBN_ROWS = 6 };
 #endif
 
+enum { TINYBN_PANEL = 2 * TINYBN_VECTOR / sizeof(float) };
+
 typedef struct {
     const ptrdiff_t *segment;       /* where each run begins */
     ptrdiff_t segments, length, step;
@@ -112,7 +114,7 @@ static void NAMED(tinybn_tile, VALUE)(
         NAMED(tinybn_full_tile, VALUE)(c, to, start, add, a, row, runs, b, b_row, rows, columns == COUNT ? 1 : 2);
         return;
     }
-    VALUE whole[TINYBN_ROWS * 2 * (TINYBN_VECTOR / sizeof(VALUE))];
+    VALUE whole[TINYBN_ROWS * TINYBN_PANEL];
     ptrdiff_t place[TINYBN_ROWS] = {0};
     for (int i = 0; i < rows; i++) {
         place[i] = i * 2 * COUNT;

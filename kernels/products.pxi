@@ -7,6 +7,7 @@ cdef extern from "product_tile.h":
     enum:
         VECTOR "TINYBN_VECTOR"      # bytes
         ROWS "TINYBN_ROWS"
+        PANEL "TINYBN_PANEL"        # columns of a tile at the most
     void tinybn_tile_float(
         float *c, const Py_ssize_t *to, const float *start, int add, const float *a, const Py_ssize_t *row, Runs runs,
         const float *b, Py_ssize_t b_row, int rows, Py_ssize_t columns) nogil

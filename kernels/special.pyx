@@ -4,12 +4,39 @@ Outputs come first, then inputs. Nothing is checked or allocated. Threads share 
 """
 
 from cython cimport floating
-from cython.parallel cimport prange
 from libc.math cimport erf as erf_of_double
+
+include "share.pxi"
+
+cdef enum:
+    CHUNK = 1 << 12         # elements of a task
+
+cdef struct Work:
+    Py_ssize_t size
+    void *out
+    const void *x
 
 
 def erf(floating[::1] out, const floating[::1] x, int threads):
     """2/√π·∫ exp(−t²) dt from 0 to x, in double for float too."""
-    cdef Py_ssize_t i
-    for i in prange(x.shape[0], nogil=True, schedule="static", num_threads=threads):
-        out[i] = <floating>erf_of_double(x[i])
+    cdef Work w
+    w.size = x.shape[0]
+    if w.size:
+        w.out, w.x = &out[0], &x[0]
+        with nogil:
+            _share(_erf_task32 if floating is float else _erf_task64, &w, (w.size + CHUNK - 1) // CHUNK, threads, False)
+
+
+cdef void _erf_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
+    _erf(<float *>(<Work *>work).out, <Work *>work, i)
+
+
+cdef void _erf_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
+    _erf(<double *>(<Work *>work).out, <Work *>work, i)
+
+
+cdef void _erf(floating *out, Work *w, Py_ssize_t i) noexcept nogil:
+    cdef const floating *x = <const floating *>w.x
+    cdef Py_ssize_t j
+    for j in range(i * CHUNK, min(w.size, (i + 1) * CHUNK)):
+        out[j] = <floating>erf_of_double(x[j])

@@ -6,6 +6,7 @@ A new op is one function in ``tinybn/ops`` and one row here. Legend of the shape
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -367,13 +368,20 @@ def losses() -> Iterator[Case]:
             "empty": (0, 3),
         }.items():
             yield Case(name, op, normal(shape), torch_op)
-    for n in (3, 1, 0):
-        yield Case(
-            f"{n} rows",
-            ops.softmax_cross_entropy,
-            followed_by(normal((n, 4)), integers(0, 4, (n,))),
-            lambda torch, x, labels: torch.nn.functional.cross_entropy(x, labels, reduction="none"),
-        )
+    for n, reduction, ignored in product((3, 1, 0), ("none", "mean", "sum"), (-100, 2)):
+
+        def torch_cross_entropy(torch: Any, x: Any, labels: Any, *options: Any) -> Any:
+            ignore_index, reduction = options
+            return torch.nn.functional.cross_entropy(x, labels, ignore_index=ignore_index, reduction=reduction)
+
+        if n or reduction != "mean":  # of nothing it is NaN
+            yield Case(
+                f"{n} rows, {reduction}, {ignored} ignored",
+                ops.cross_entropy,
+                followed_by(normal((n, 4)), integers(0, 2 if n == 1 else 4, (n,))),
+                torch_cross_entropy,
+                (ignored, reduction),
+            )
 
 
 # --- convolution, pooling, normalization ------------------------------------------------------------------------------

@@ -58,7 +58,10 @@ def test_every_version_of_every_kernel_is_right():
 def test_every_build_that_runs_here_is_a_version():
     runner.prepare(with_peers=False)
     builds = {"numpy", tb.kernels.BUILD}
-    for name, (compiled, _) in tb.kernels.KERNELS.items():
+    # They only move weights about, or work on lists; `python -m tinybn bench train` times them in their steps.
+    left_out = {"gather_weights", "sum_weights", "spread", "sgd", "adam"}
+    for name in tb.kernels.KERNELS.keys() - left_out:
+        compiled, _ = tb.kernels.KERNELS[name]
         assert builds <= set(bench.KERNELS[name].versions) or compiled is None
     versions = bench.KERNELS["batch_norm"].versions
     assert {f"{name}+stream" for name in versions if name in ("baseline", "v3", "v4")} <= set(versions)
@@ -308,7 +311,9 @@ def test_pytorch_is_timed_beside_each_kernel_that_it_has():
     runner.prepare()
     rows = rows_of("*", "numpy", peers=True) + rows_of("F.*", "tinybn", peers=True)
     with_peer = {row.kernel for row in rows if row.peer}
-    assert with_peer == set(bench.KERNELS) - {"batch_moments", "scatter_plane", "ladder"}
+    parts = {"batch_moments", "scatter_plane", "ladder", "transpose_planes", "correlate_weights", "max_pool2d_backward"}
+    parts |= {"sigmoid_backward", "tanh_backward", "relu_backward", "cross_entropy", "cross_entropy_backward"}
+    assert with_peer == set(bench.KERNELS) - parts
     assert {row.status for row in rows if row.peer} == {"ok"}
     assert all((row.times_faster is not None) == (row.kernel in with_peer) for row in rows if not row.peer)
 

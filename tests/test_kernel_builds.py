@@ -13,6 +13,7 @@ from kernel_helpers import KERNELS, arguments, batchnorm_modules, bits, call, ev
 from tinybn import kernels
 
 ROOT = Path(__file__).parents[1]
+SOURCES = [path.stem for path in (ROOT / "tinybn" / "kernels").glob("*.py")]
 
 # Around every border in the kernels: lengths of vectors and lanes, broad and narrow rows, long ones that are cut,
 # channels that fit one block, rows that are several slices.
@@ -83,10 +84,10 @@ warnings.simplefilter("error")
 from tinybn import kernels
 print(json.dumps([kernels.BUILD, kernels.COMPILED, "OMP_WAIT_POLICY" in os.environ]))
 """
-NOT_BUILT = """
+NOT_BUILT = f"""
 class NotBuilt:
     def find_spec(self, name, path=None, target=None):
-        if name.startswith("tinybn.kernels.") and name.rpartition(".")[2] not in ("builds", "layout", "reference"):
+        if name.startswith("tinybn.kernels.") and name.rpartition(".")[2] not in {SOURCES}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, NotBuilt())
 """

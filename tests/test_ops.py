@@ -16,8 +16,8 @@ from tolerances import assert_close
 
 import tinybn as tb
 from tinybn import ops
-from tinybn.kernels import windows
 from tinybn.errors import ShapeError
+from tinybn.kernels import windows
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])

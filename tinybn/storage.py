@@ -54,12 +54,13 @@ _ticking = threading.Lock()
 _storages: dict[int, _Storage] = {}
 
 
-def mark_changed(array: Array, by: str) -> None:
-    """The array's memory has just been changed in place, by the function of that name."""
-    storage = (array.base is None and _storages.get(id(array))) or _storage_of(array)
+def mark_changed(arrays: Array | list[Array], by: str) -> None:
+    """The memory of an array, or of all in a list, has just been changed in place, by the function of that name."""
     with _ticking:
         clock.now += 1
-        storage.changed_at, storage.changed_by = clock.now, by
+        for array in arrays if type(arrays) is list else (arrays,):
+            storage = _storages.get(id(array if array.base is None else owner_of(array))) or _storage_of(array)
+            storage.changed_at, storage.changed_by = clock.now, by
 
 
 def changed_since(value: Any, time: int) -> str | None:
@@ -76,9 +77,10 @@ def owner_of(array: Array) -> Array:
     """The array whose memory this is a view of; itself if it has its own."""
     base: Any = array.base
     while base is not None:
-        if isinstance(base, np.ndarray):
-            array = base
-        base = getattr(base, "base", None)
+        if type(base) is np.ndarray or isinstance(base, np.ndarray):
+            array, base = base, base.base
+        else:  # memory that is no array's: a file's, another library's
+            base = getattr(base, "base", None)
     return array
 
 

@@ -1,4 +1,4 @@
-"""The raw kernels beside BatchNorm's in the lab: max-pooling, its derivative, and erf."""
+"""Max-pooling, its derivatives, and erf in the lab."""
 
 import numpy as np
 
@@ -34,6 +34,15 @@ def max_pool_arguments(case: Case, generator: Generator) -> Arguments:
     }
 
 
+def max_pool_backward_arguments(case: Case, generator: Generator) -> Arguments:
+    pool = max_pool_arguments(case, generator)
+    reference.max_pool2d(*pool.values())
+    dy = aligned(pool["y"].shape, case.dtype)
+    dy[...] = generator.standard_normal(dy.shape, np.float32)
+    sizes = {name: pool[name] for name in (*_WINDOWS, "pad_h", "pad_w")}
+    return {"dx": aligned(pool["x"].shape, case.dtype), "dy": dy, "index": pool["index"], **sizes, "threads": 1}
+
+
 def scatter_arguments(case: Case, generator: Generator) -> Arguments:
     pool = max_pool_arguments(case, generator)
     reference.max_pool2d(*pool.values())
@@ -55,6 +64,10 @@ def erf_arguments(case: Case, generator: Generator) -> Arguments:
 register_kernel(
     "max_pool2d", twin=reference.max_pool2d, arguments=max_pool_arguments, outputs=["y", "index"], dimensions=[4],
     flops=lambda a: a["y"].size * _WINDOW**2,
+)  # fmt: skip
+register_kernel(
+    "max_pool2d_backward", twin=reference.max_pool2d_backward, arguments=max_pool_backward_arguments, outputs=["dx"],
+    dimensions=[4], flops=lambda a: a["dx"].size,
 )  # fmt: skip
 register_kernel(
     "scatter_plane", twin=reference.scatter_plane, arguments=scatter_arguments, outputs=[], updated=["x"],

@@ -76,6 +76,32 @@ def _erf(torch: Any, arguments: Arguments) -> Call:
     return lambda: torch.erf(x, out=out)
 
 
+def _multiply(torch: Any, arguments: Arguments) -> Call:
+    c, a, b, bias = _tensors(torch, arguments, "c", "a", "b", "bias")
+    return lambda: torch.addmm(bias, a, b, out=c)
+
+
+def _sigmoid(torch: Any, arguments: Arguments) -> Call:
+    out, x = _tensors(torch, arguments, "out", "x")
+    return lambda: torch.sigmoid(x, out=out)
+
+
+def _relu(torch: Any, arguments: Arguments) -> Call:
+    out, x = _tensors(torch, arguments, "out", "x")
+    return lambda: torch.clamp_min(x, 0, out=out)
+
+
+def _convolution(torch: Any, arguments: Arguments) -> Call:
+    x, c = torch.from_numpy(arguments["x"]).permute(0, 3, 1, 2), arguments["x"].shape[3]
+    matrix = arguments["matrix"][0, :, :c].reshape(3, 3, c, c)
+    weight = torch.from_numpy(matrix.transpose(3, 2, 0, 1).copy()).contiguous(memory_format=torch.channels_last)
+    return lambda: torch.nn.functional.conv2d(x, weight, padding=1)
+
+
+def _channels_last_output(y: Any) -> dict[str, Array]:
+    return {"y": y.permute(0, 2, 3, 1).numpy()}
+
+
 def _leaves(torch: Any, arguments: Arguments) -> list[Any]:
     return [tensor.requires_grad_() for tensor in _tensors(torch, arguments, "x", "weight", "bias")]
 
@@ -106,6 +132,10 @@ _PEERS: dict[str, tuple[Callable[[Any, Arguments], Call], Callable[[Any], dict[s
     "normalize_backward": (_eval_backward, _gradients),
     "max_pool2d": (_max_pool, _pooled),
     "erf": (_erf, None),
+    "multiply": (_multiply, None),
+    "correlate": (_convolution, _channels_last_output),
+    "sigmoid": (_sigmoid, None),
+    "relu": (_relu, None),
     "F.batch_norm": (_training, _output),
     "F.batch_norm eval": (_eval, _output),
     "F.batch_norm backward": (_backward, _gradients),

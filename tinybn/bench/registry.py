@@ -50,6 +50,7 @@ class Kernel:
         arguments: makes a case's arguments; those that are arrays should come from the case and from `aligned`.
         outputs: names of the arguments that are written.
         updated: names of those that are read and written.
+        scratch: names of those whose contents mean nothing before or after; a version may write to them.
         flops: additions, multiplications and comparisons, counted from the arguments.
         dimensions: numbers of axes of the shapes that it takes.
         dtypes, layouts: those that it takes.
@@ -68,6 +69,7 @@ class Kernel:
     layouts: tuple[str, ...] = LAYOUTS
     means: tuple[float, ...] = (0.0,)
     tolerance: dict[str, float] = field(default_factory=lambda: dict(TOLERANCE))
+    scratch: tuple[str, ...] = ()
     versions: dict[str, Version] = field(default_factory=dict)
 
     def add(self, version: Version) -> None:
@@ -129,6 +131,7 @@ def register_kernel(
     layouts: Sequence[str] = LAYOUTS,
     means: Sequence[float] = (0.0,),
     tolerance: dict[str, float] | None = None,
+    scratch: Sequence[str] = (),
 ) -> Kernel:
     """A new kernel, whose versions `register` adds. The twin is its version "numpy".
 
@@ -151,6 +154,7 @@ def register_kernel(
         tuple(layouts),
         tuple(means),
         {**TOLERANCE, **(tolerance or {})},
+        tuple(scratch),
     )
     kernel.add(Version("numpy", positional(twin), threaded=False, note="the NumPy twin"))
     KERNELS[name] = kernel

@@ -110,7 +110,8 @@ def _verified(group: Group) -> tuple[list[Row], dict[Any, Contestant]]:
     arguments = kernel.arguments(case, np.random.default_rng(_SEED))
     wanted = verify.expected(kernel, arguments)
     fresh = {name: arguments[name].copy("K") for name in verify.written(kernel)}
-    inputs = [value for name, value in arguments.items() if isinstance(value, np.ndarray) and name not in fresh]
+    arrays = {name: value for name, value in arguments.items() if isinstance(value, np.ndarray)}
+    inputs = [value for name, value in arrays.items() if name not in fresh and name not in kernel.scratch]
     traffic, flops = _traffic(kernel, arguments), kernel.flops(arguments)
     rows: list[Row] = []
     contestants: dict[Any, Contestant] = {}
@@ -148,7 +149,11 @@ def _verified_row(
 
 def _traffic(kernel: Kernel, arguments: Arguments) -> int:
     """Bytes that have to move: each array once, and those that are updated twice."""
-    sizes = {name: value.nbytes for name, value in arguments.items() if isinstance(value, np.ndarray)}
+    sizes = {
+        name: value.nbytes
+        for name, value in arguments.items()
+        if isinstance(value, np.ndarray) and name not in kernel.scratch
+    }
     return sum(sizes.values()) + sum(sizes[name] for name in kernel.updated)
 
 

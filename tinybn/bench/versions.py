@@ -7,8 +7,8 @@ from types import ModuleType
 
 from tinybn.bench.registry import KERNELS, Kernel, Version, positional
 from tinybn.kernels import builds
+from tinybn.kernels.table import NAMES
 
-_MODULES = ("batchnorm", "pooling", "special")
 _NEEDS = {"baseline": 0, "v3": 3, "v4": 4}  # the x86-64 level that a build is made for
 
 
@@ -20,7 +20,7 @@ def available() -> dict[str, list[ModuleType]]:
     """
     found: dict[str, list[ModuleType]] = {}
     for build, needed in _NEEDS.items():
-        for name in _MODULES:
+        for name in NAMES:
             if needed <= cpu_level():
                 with contextlib.suppress(ModuleNotFoundError):
                     module = importlib.import_module(f"tinybn.kernels.{name}{builds.CHOICES[build]}")

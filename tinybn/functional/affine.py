@@ -5,6 +5,7 @@ from typing import Any
 
 from tinybn import ops
 from tinybn._tensor import Tensor, as_tensor
+from tinybn._typing import Array
 from tinybn.autograd import apply
 from tinybn.errors import ShapeError
 from tinybn.functional.arguments import check_dtypes, check_not_bool
@@ -29,6 +30,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     (2, 4)
     """
     x, weight = as_tensor(input), as_tensor(weight)
+    if _fit(x.array, weight.array, bias):
+        return apply(ops.linear, x, weight, bias)
     check_not_bool("linear", x)
     if weight.ndim == 1:
         y = linear(x, reshape(weight, 1, -1), None if bias is None else reshape(as_tensor(bias), -1))
@@ -45,7 +48,15 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
                 f"linear: a weight of shape {weight.shape} needs a bias of {weight.shape[:1]}, got {bias.shape}"
             )
     check_dtypes("linear", input=x, weight=weight, bias=bias)
-    if x.ndim == 2:
-        return apply(ops.linear, x, weight, bias)
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     return apply(ops.linear, rows, weight, bias).reshape(*x.shape[:-1], len(weight))
+
+
+def _fit(x: Array, weight: Array, bias: Any) -> bool:
+    """Whether nothing is to be said or done about them: rows, and floats of one dtype."""
+    shape, size = weight.shape, x.shape
+    if len(shape) != 2 or len(size) != 2 or size[1] != shape[1] or x.dtype.kind != "f" or x.dtype != weight.dtype:
+        return False
+    if bias is None:
+        return True
+    return isinstance(bias, Tensor) and bias.array.shape == shape[:1] and bias.array.dtype == x.dtype

@@ -69,9 +69,13 @@ def cross_entropy(
         if ignore_index >= 0:
             raise ValueError(f"cross_entropy: ignore_index is {ignore_index}; class probabilities are never ignored")
         return _of_probabilities(logits, goal, weight, reduction, label_smoothing)
-    rows, labels, counted = _rows("cross_entropy", logits, goal, ignore_index)
+    rows, labels = _rows("cross_entropy", logits, goal)
+    if weight is None and not label_smoothing:
+        losses: Tensor = apply(ops.cross_entropy, rows, labels, ignore_index, reduction)
+        return losses.reshape(goal.shape) if reduction == "none" else losses
+    labels, counted = _counted("cross_entropy", labels, rows.shape[1], ignore_index)
     weights = _class_weights("cross_entropy", rows, weight, counted)
-    losses = apply(ops.softmax_cross_entropy, rows, labels)
+    losses = apply(ops.cross_entropy, rows, labels, ignore_index, "none")
     if label_smoothing:
         even = -apply(ops.log_softmax, rows)
         if weights is not None:
@@ -109,7 +113,8 @@ def nll_loss(
     check_reduction("nll_loss", reduction)
     logp, goal = as_tensor(input), as_tensor(target)
     check_floating("nll_loss", logp)
-    rows, labels, counted = _rows("nll_loss", logp, goal, ignore_index)
+    rows, labels = _rows("nll_loss", logp, goal)
+    labels, counted = _counted("nll_loss", labels, rows.shape[1], ignore_index)
     weights = _class_weights("nll_loss", rows, weight, counted)
     losses = -rows[np.arange(len(labels)), labels]
     if weights is not None:
@@ -117,27 +122,32 @@ def nll_loss(
     return _reduced_rows(losses, labels, counted, weights, reduction, goal.shape)
 
 
-def _rows(name: str, x: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Array, Array]:
-    """x as (M, classes), the labels (M,), copied and 0 where they are ignored, and which of them count."""
-    labels = target.data
+def _rows(name: str, x: Tensor, target: Tensor) -> tuple[Tensor, Array]:
+    """x as (M, classes), and the labels (M,), a copy in int64."""
+    labels, shape = target.array, x.array.shape
     if labels.dtype.kind not in "iu":
         raise DTypeError(f"{name}: expected integer class labels, got {labels.dtype}")
-    expected = x.shape[:1] + x.shape[2:] if x.ndim > 1 else ()
-    if not x.ndim or labels.shape != expected:
-        raise ShapeError(f"{name}: logits of shape {x.shape} need labels of shape {expected}, got {labels.shape}")
-    counted = labels.reshape(-1) != ignore_index
-    labels = np.where(counted, labels.reshape(-1), 0)
-    classes = x.shape[1] if x.ndim > 1 else x.shape[0]
+    expected = shape[:1] + shape[2:] if len(shape) > 1 else ()
+    if not shape or labels.shape != expected:
+        raise ShapeError(f"{name}: logits of shape {shape} need labels of shape {expected}, got {labels.shape}")
+    labels = labels.astype(np.int64).reshape(-1)
+    if len(shape) != 2:
+        classes_last = x if len(shape) == 1 else x.permute(0, *range(2, x.ndim), 1)
+        x = classes_last.reshape(labels.size, shape[1] if len(shape) > 1 else shape[0])
+    return x, labels
+
+
+def _counted(name: str, labels: Array, classes: int, ignore_index: int) -> tuple[Array, Array]:
+    """The labels, 0 where they are ignored, and which of them count."""
+    counted = labels != ignore_index
+    labels = np.where(counted, labels, 0)
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         where = np.argmax((labels < 0) | (labels >= classes))
         raise IndexError(
             f"{name}: label {labels[where]} at position {where} is out of range; "
             f"{classes} classes have labels 0 to {classes - 1}"
         )
-    if x.ndim != 2:
-        classes_last = x if x.ndim == 1 else x.permute(0, *range(2, x.ndim), 1)
-        x = classes_last.reshape(labels.size, classes)
-    return x, labels, counted
+    return labels, counted
 
 
 def _class_weights(name: str, rows: Tensor, weight: Any, counted: Array) -> Array | None:

@@ -86,9 +86,7 @@ def batch_norm_training(
         ops.batch_norm, x, weight, bias, eps=eps, running_mean=mean, running_var=var, momentum=momentum, relu=relu
     )
     if moved:
-        for array in (mean, var):
-            if array is not None:
-                mark_changed(array, "batch_norm in training")
+        mark_changed([array for array in (mean, var) if array is not None], "batch_norm in training")
     return y, moved
 
 

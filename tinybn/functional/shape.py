@@ -131,7 +131,8 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     first, last = axis_number("flatten", x, start_dim), axis_number("flatten", x, end_dim)
     if first > last:
         raise ShapeError(f"flatten: start_dim {start_dim} lies behind end_dim {end_dim} in shape {x.shape}")
-    return reshape(x, *x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :])
+    shape = x.array.shape
+    return apply(ops.reshape, x, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
 
 
 def ravel(input: Any) -> Tensor:

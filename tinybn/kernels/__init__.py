@@ -15,6 +15,21 @@ from tinybn.kernels import layout
 from tinybn.kernels.table import BUILD, COMPILED, KERNELS, chosen, modules, useful_threads
 from tinybn.threads import get_num_threads
 
+__all__ = [
+    "BUILD",
+    "COMPILED",
+    "KERNELS",
+    "batch_moments",
+    "batch_norm",
+    "batch_norm_backward",
+    "erf",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "normalize",
+    "normalize_backward",
+    "scatter_plane",
+]
+
 # What is asked of a kernel once, so that a call on a small batch is not mostly lookups.
 _batch_moments, _batch_norm, _normalize = (chosen[name] for name in ("batch_moments", "batch_norm", "normalize"))
 _batch_norm_backward, _normalize_backward = chosen["batch_norm_backward"], chosen["normalize_backward"]
@@ -24,6 +39,10 @@ _ready = modules["batchnorm"].ready if COMPILED else layout.never_ready
 THREADED_SIZE = 1 << 16
 THREADED_POOLING_SIZE = 1 << 16
 THREADED_ERF_SIZE = 1 << 15
+
+# Where channels are last and so many, the gradient of max-pooling is written vector by vector: 150 µs for (64, 32, 28, 28)
+# and windows of 2×2, instead of 560 by one number after the other, to zeros.
+VECTOR_OF_CHANNELS = 16
 
 # `batch_norm` and its backward stream their output past the caches, block by block, when a call's tensors have so many
 # bytes together: three quarters of a third-level cache of 32 MB. Below, where two sweeps find everything in that cache,
@@ -182,6 +201,27 @@ def max_pool2d(
         planes = [_planes(a, order) for a in (y, index, x)]
         chosen["max_pool2d"](*planes, *kernel, *stride, *padding, *dilation, _threads(x, THREADED_POOLING_SIZE))
     return y, index
+
+
+def max_pool2d_backward(
+    dy: Array,
+    index: Array,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> Array:
+    """The gradient (N, C, H, W) of `max_pool2d`, whose index this is."""
+    order = layout.order(index) if dy.size else "ncs"
+    overlap = dilation != (1, 1) or stride[0] < kernel[0] or stride[1] < kernel[1]
+    if overlap or order == "ncs" or dy.shape[1] < VECTOR_OF_CHANNELS:
+        return scatter_plane(dy, index, size)
+    dy = layout.like(np.empty_like(index, dtype=dy.dtype), dy, "max_pool2d_backward")
+    dx = layout.make(np.empty, order, (*dy.shape[:2], *size), dy.dtype)
+    planes = [_planes(a, order) for a in (dx, dy, index)]
+    chosen["max_pool2d_backward"](*planes, *kernel, *stride, *padding, _threads(dx, THREADED_POOLING_SIZE))
+    return dx
 
 
 def scatter_plane(y: Array, index: Array, size: tuple[int, int]) -> Array:

@@ -39,7 +39,7 @@ def load(*names: str) -> tuple[str, list[ModuleType | None]]:
         "tinybn's kernels are not compiled: slower NumPy versions serve. "
         "Install a C compiler and reinstall tinybn to have them.",
         RuntimeWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return "numpy", [None] * len(names)
 

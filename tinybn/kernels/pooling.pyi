@@ -14,4 +14,16 @@ def max_pool2d(
     dilation_w: int,
     threads: int,
 ) -> None: ...
+def max_pool2d_backward(
+    dx: Array,
+    dy: Array,
+    index: Array,
+    R: int,
+    S: int,
+    stride_h: int,
+    stride_w: int,
+    pad_h: int,
+    pad_w: int,
+    threads: int,
+) -> None: ...
 def scatter_plane(x: Array, y: Array, index: Array, threads: int) -> None: ...

@@ -193,6 +193,24 @@ def max_pool2d(
             index[where] = np.where(better, (h[p, None] * width + w[q])[None, :, :, None], places)
 
 
+def max_pool2d_backward(
+    dx: Array,
+    dy: Array,
+    index: Array,
+    R: int,
+    S: int,
+    stride_h: int,
+    stride_w: int,
+    pad_h: int,
+    pad_w: int,
+    threads: int,
+) -> None:
+    """dx (N, H, W, C) of `max_pool2d` over windows that do not overlap."""
+    dx.fill(0)
+    n, c = len(dx), dx.shape[3]
+    scatter_plane(dx.reshape(n, -1, c), dy.reshape(n, -1, c), index.reshape(n, -1, c), threads)
+
+
 def scatter_plane(x: Array, y: Array, index: Array, threads: int) -> None:
     """Add y (N, L, C) to x (N, H·W, C) at the positions of index (N, L, C); a negative one is left out."""
     n, i, c = np.nonzero(index >= 0)
@@ -285,6 +303,28 @@ def _bands(
             yield n, first, np.stack([flat[offsets + g * (c // groups)] for g in range(groups)])
 
 
+def spread(
+    dx: Array,
+    dy: Array,
+    matrix: Array,
+    taps: Array,
+    length: int,
+    scratch: Array,
+    window: tuple[int, ...],
+    threads: int,
+) -> None:
+    """dx (N, H, W, C): to what each window has read, dy (N, P, Q, K) times matrix (K, runs, columns) is added."""
+    stride_h, stride_w, top, left, height, width = window
+    _, h, w, c = dx.shape
+    n, p, q, k = dy.shape
+    values = (dy.reshape(-1, k) @ matrix[:, :, :length].reshape(k, -1)).reshape(n, p * q, -1)
+    starts = np.add.outer(np.arange(p) * stride_h * width * c, np.arange(q) * stride_w * c).ravel()
+    reads = np.add.outer(taps, np.arange(length)).ravel()
+    image = np.zeros((n, height * width * c), dx.dtype)
+    np.add.at(image, (slice(None), np.add.outer(starts, reads)), values)
+    dx[...] = image.reshape(n, height, width, c)[:, top : top + h, left : left + w]
+
+
 def gather_weights(matrix: Array, weight: Array, taps: Array, turned: bool) -> None:
     """matrix (G, T·A, columns) of weight (K, C/G, R, S): A is C/G and B is K/G, or the other way round; 0 behind B."""
     groups = len(matrix)
@@ -304,3 +344,124 @@ def sum_weights(weight: Array, sums: Array) -> None:
 def transpose_planes(out: Array, x: Array, threads: int) -> None:
     """out (N, B, A) = x (N, A, B)."""
     out[...] = x.transpose(0, 2, 1)
+
+
+# --- activations ------------------------------------------------------------------------------------------------------
+
+
+def sigmoid(out: Array, x: Array, threads: int) -> bool:
+    """1 / (1 + exp(−x)). An overflow of exp gives 1/inf = 0, which is right."""
+    with np.errstate(over="ignore"):
+        np.divide(1, 1 + np.exp(-x), out=out)
+    return True
+
+
+def sigmoid_backward(dx: Array, dy: Array, y: Array, threads: int) -> bool:
+    """dy·y·(1 − y)."""
+    np.multiply(dy, y * (1 - y), out=dx)
+    return True
+
+
+def tanh_backward(dx: Array, dy: Array, y: Array, threads: int) -> bool:
+    """dy·(1 − y²)."""
+    np.multiply(dy, 1 - y * y, out=dx)
+    return True
+
+
+def relu(out: Array, x: Array, threads: int) -> bool:
+    """max(x, 0), NaN at NaN."""
+    np.maximum(x, 0, out=out)
+    return True
+
+
+def relu_backward(dx: Array, dy: Array, y: Array, threads: int) -> bool:
+    """dy·(1 where y is not ≤ 0, else 0)."""
+    np.multiply(dy, ~(y <= 0), out=dx)
+    return True
+
+
+# --- cross-entropy ----------------------------------------------------------------------------------------------------
+
+
+def cross_entropy(losses: Array, probabilities: Array, x: Array, labels: Array, ignored: int) -> tuple[int, int]:
+    """The rows' losses and softmax, 0 where the label is ignored; how many count; where a label is wrong, or −1."""
+    counted = labels != ignored
+    wrong = counted & ((labels < 0) | (labels >= x.shape[1]))
+    if wrong.any():
+        return 0, int(wrong.argmax())
+    with np.errstate(all="ignore"):
+        shifted = x - x.max(axis=1, keepdims=True, initial=-np.inf)
+        exponentials = np.exp(shifted)
+        totals = exponentials.sum(axis=1, dtype=np.float64)
+        probabilities[...] = np.where(counted[:, None], exponentials / totals[:, None], 0)
+        own = shifted[np.arange(len(x)), np.where(counted, labels, 0)] if x.size else totals
+        losses[...] = np.where(counted, np.log(totals) - own, 0)
+    return int(counted.sum()), -1
+
+
+def cross_entropy_backward(dx: Array, dy: Array, probabilities: Array, labels: Array, ignored: int) -> None:
+    """(probabilities − onehot)·dy, 0 where the label is ignored."""
+    rows = np.flatnonzero(labels != ignored)
+    difference = probabilities.copy()
+    difference[rows, labels[rows]] -= 1
+    dx[...] = np.where((labels != ignored)[:, None], difference * dy.reshape(-1, 1), 0)
+
+
+# --- optimizers: lists of parameters and of what goes with them -------------------------------------------------------
+
+
+def sgd(
+    parameters: list[Array],
+    gradients: list[Array],
+    velocities: list[Array] | None,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    first: bool,
+    threads: int,
+) -> bool:
+    """v ← momentum·v + (1 − dampening)·g with g = gradient + weight_decay·p, and p ← p − lr·v; first: v ← g."""
+    for i, (p, g) in enumerate(zip(parameters, gradients, strict=True)):
+        if weight_decay:
+            g = g + weight_decay * p
+        if velocities is not None:
+            v = velocities[i]
+            if first:
+                v[...] = g
+            else:
+                v *= momentum
+                v += (1 - dampening) * g if dampening else g
+            g = g + momentum * v if nesterov else v
+        p -= lr * g
+    return True
+
+
+def adam(
+    parameters: list[Array],
+    gradients: list[Array],
+    means: list[Array],
+    squares: list[Array],
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    mean_scale: float,
+    square_scale: float,
+    threads: int,
+) -> bool:
+    """m ← β₁·m + (1 − β₁)·g, v ← β₂·v + (1 − β₂)·g², p ← p − m/(√v·square_scale + eps)·mean_scale."""
+    for p, g, m, v in zip(parameters, gradients, means, squares, strict=True):
+        if weight_decay and decoupled:
+            p *= 1 - lr * weight_decay
+        elif weight_decay:
+            g = g + weight_decay * p
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += g * g * (1 - beta2)
+        p -= m / (np.sqrt(v) * square_scale + eps) * mean_scale
+    return True

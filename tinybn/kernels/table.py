@@ -5,21 +5,25 @@ from typing import Any
 
 from tinybn.kernels import builds, reference
 
-_NAMES = {
+# The compiled modules, and the kernels of each.
+NAMES = {
+    "activation": ["sigmoid", "sigmoid_backward", "tanh_backward", "relu", "relu_backward"],
     "batchnorm": ["batch_moments", "batch_norm", "normalize", "batch_norm_backward", "normalize_backward"],
-    "convolution": ["correlate", "correlate_weights", "gather_weights", "sum_weights", "transpose_planes"],
-    "pooling": ["max_pool2d", "scatter_plane"],
+    "convolution": ["correlate", "correlate_weights", "spread", "gather_weights", "sum_weights", "transpose_planes"],
+    "loss": ["cross_entropy", "cross_entropy_backward"],
+    "optim": ["sgd", "adam"],
+    "pooling": ["max_pool2d", "max_pool2d_backward", "scatter_plane"],
     "products": ["multiply"],
     "special": ["erf"],
 }
 
-BUILD, _modules = builds.load(*_NAMES)
+BUILD, _modules = builds.load(*NAMES)
 COMPILED = BUILD != "numpy"
-modules = dict(zip(_NAMES, _modules, strict=True))
+modules = dict(zip(NAMES, _modules, strict=True))
 
 KERNELS: dict[str, tuple[Callable[..., Any] | None, Callable[..., Any]]] = {
     name: (getattr(module, name, None), getattr(reference, name))
-    for module, names in zip(_modules, _NAMES.values(), strict=True)
+    for module, names in zip(_modules, NAMES.values(), strict=True)
     for name in names
 }
 chosen = {name: compiled or twin for name, (compiled, twin) in KERNELS.items()}

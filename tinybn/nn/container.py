@@ -100,11 +100,15 @@ class Sequential(_Row):
             setattr(self, name, _checked_module(self, name, module))
 
     def forward(self, input: Any) -> Any:
-        modules, i = list(self), 0
-        while i < len(modules):
-            fused = i + 1 < len(modules) and modules[i].fuses_with(modules[i + 1])
-            input = modules[i](input, relu=True) if fused else modules[i](input)
-            i += 2 if fused else 1
+        modules = [module for module in vars(self).values() if isinstance(module, Module)]
+        fused = False
+        for module, following in zip(modules, [*modules[1:], None], strict=False):
+            if fused:  # done by the one before
+                fused = False
+            elif module.fuses and following is not None and module.fuses_with(following):
+                input, fused = module(input, relu=True), True
+            else:
+                input = module(input)
         return input
 
     def __getitem__(self, index: Any) -> Any:

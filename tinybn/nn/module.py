@@ -57,6 +57,8 @@ class Module:
                 error.located = True  # type: ignore[union-attr]
             raise
 
+    fuses = False  # whether `fuses_with` is worth asking
+
     def fuses_with(self, following: "Module") -> bool:
         """Whether ``self(x, relu=True)`` is ``following(self(x))`` in one op, so that `Sequential` may run it."""
         return False

@@ -53,8 +53,9 @@ class _BatchNorm(Module):
 
     def forward(self, input: Any, relu: bool = False) -> Tensor:
         """``relu``: the output of a ReLU behind, made in the same pass."""
-        x = as_tensor(input)
-        if x.ndim not in self.input_ndims or x.shape[1] != self.num_features:
+        x = input if type(input) is Tensor else as_tensor(input)
+        shape = x.array.shape
+        if len(shape) not in self.input_ndims or shape[1] != self.num_features:
             shapes = self.input_shapes.replace("C", str(self.num_features))
             raise ShapeError(f"expected an input of shape {shapes}, got {x.shape}")
         mean, var, seen = self.running_mean, self.running_var, self.num_batches_tracked
@@ -62,11 +63,15 @@ class _BatchNorm(Module):
             return F.batch_norm(x, mean, var, self.weight, self.bias, eps=self.eps, relu=relu)
         if not self.training or seen is None:
             return batch_norm_training(x, None, None, self.weight, self.bias, eps=self.eps, relu=relu)[0]
-        momentum = 1 / (int(seen.data) + 1) if self.momentum is None else self.momentum  # None weighs all batches alike
+        momentum = (
+            1 / (int(seen.array) + 1) if self.momentum is None else self.momentum
+        )  # None weighs all batches alike
         y, moved = batch_norm_training(x, mean, var, self.weight, self.bias, momentum, self.eps, relu)
         if moved:
-            seen.data[...] += 1
+            seen.array += 1
         return y
+
+    fuses = True
 
     def fuses_with(self, following: Module) -> bool:
         """A ReLU, if neither is a subclass or has hooks that would see what is between the two."""

@@ -3,8 +3,8 @@
 An op returns ``(output, backward, saved)``; the contract stands in ``docs/design.md``. No Tensors in here.
 """
 
-from tinybn.ops._call import call, sum_to
 from tinybn.kernels.windows import Geometry
+from tinybn.ops._call import call, sum_to
 from tinybn.ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad
 from tinybn.ops.elementwise import (
     absolute,
@@ -34,7 +34,7 @@ from tinybn.ops.elementwise import (
 )
 from tinybn.ops.index import diagonal, getitem, put, scatter
 from tinybn.ops.linalg import linear, matmul
-from tinybn.ops.loss import log_softmax, softmax, softmax_cross_entropy
+from tinybn.ops.loss import cross_entropy, log_softmax, softmax
 from tinybn.ops.normalization import batch_norm, normalize
 from tinybn.ops.pool import gather_plane, max_pool2d, scatter_plane, spread_windows, sum_windows
 from tinybn.ops.reduce import amax, amin, cumsum, mean, sum
@@ -56,6 +56,7 @@ __all__ = [
     "conv2d_input_grad",
     "conv2d_weight_grad",
     "cos",
+    "cross_entropy",
     "cumsum",
     "diagonal",
     "divide",
@@ -88,7 +89,6 @@ __all__ = [
     "sigmoid",
     "sin",
     "softmax",
-    "softmax_cross_entropy",
     "spread_windows",
     "sqrt",
     "subtract",

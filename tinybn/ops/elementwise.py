@@ -9,6 +9,7 @@ import numpy as np
 
 from tinybn import kernels
 from tinybn._typing import Array, Op
+from tinybn.kernels import pointwise
 from tinybn.ops._call import call
 from tinybn.saved import needs
 
@@ -169,16 +170,20 @@ def tanh(x: Array) -> Op:
     out = np.tanh(x)
 
     def backward(dy: Any, out: Any) -> tuple[Any, ...]:
+        if type(dy) is np.ndarray:
+            return (pointwise.tanh_backward(dy, out),)
         return (dy * (1 - out * out),)
 
     return out, backward, (out,)
 
 
 def sigmoid(x: Array) -> Op:
-    """1 / (1 + exp(−x)). An overflow of exp gives 1/inf = 0, which is right."""
-    out = 1 / (1 + np.exp(-x))
+    """1 / (1 + exp(−x))."""
+    out = pointwise.sigmoid(x)
 
     def backward(dy: Any, out: Any) -> tuple[Any, ...]:
+        if type(dy) is np.ndarray:
+            return (pointwise.sigmoid_backward(dy, out),)
         return (dy * (out * (1 - out)),)
 
     return out, backward, (out,)
@@ -186,9 +191,11 @@ def sigmoid(x: Array) -> Op:
 
 def relu(x: Array) -> Op:
     """max(x, 0), with gradient 0 at 0 and dy at NaN."""
-    out = np.maximum(x, 0)
+    out = pointwise.relu(x)
 
     def backward(dy: Any, out: Any) -> tuple[Any, ...]:
+        if type(dy) is np.ndarray:
+            return (pointwise.relu_backward(dy, out),)
         return (dy * ~(out <= 0),)
 
     return out, backward, (out,)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinybn._typing import Array, Op
+from tinybn.kernels import losses as kernels
 from tinybn.ops._call import call
 from tinybn.ops.elementwise import exp
 
@@ -31,20 +32,28 @@ def log_softmax(x: Array) -> Op:
     return out, backward, (out,)
 
 
-def softmax_cross_entropy(x: Array, labels: Array) -> Op:
-    """−log softmax(x)[label] for logits x (N, classes) and integer labels (N,) → (N,).
+def cross_entropy(x: Array, labels: Array, ignored: int, reduction: str) -> Op:
+    """−log softmax(x)[label] for logits x (N, classes) and labels (N,), int64: the mean, the sum, or all of them, (N,).
 
-    Softmax and loss in one op: the gradient softmax(x) − onehot needs neither the log nor its derivative.
+    Rows whose label is ``ignored`` are 0 and do not count. Softmax and loss are one kernel, and so is the gradient,
+    softmax(x) − onehot.
     """
-    rows = np.arange(len(x))
-    out = -log_softmax(x)[0][rows, labels]
+    losses, probabilities, count = kernels.cross_entropy(x, labels, ignored)
+    weight = 1 / count if reduction == "mean" and count else 1.0
+    out = losses
+    if reduction != "none":
+        out = losses.sum() * x.dtype.type(weight) if count or reduction == "sum" else x.dtype.type(np.nan)
 
-    def backward(dy: Any, x: Any) -> tuple[Any, ...]:
+    def backward(dy: Any, x: Any, labels: Any) -> tuple[Any, ...]:
+        if type(dy) is np.ndarray:
+            return (kernels.cross_entropy_backward(dy * dy.dtype.type(weight), probabilities, labels, ignored),)
+        counted = labels != ignored
         onehot = np.zeros(x.shape, x.dtype)
-        onehot[rows, labels] = 1
-        return ((call(softmax, x) - onehot) * dy.reshape((-1, 1)),)
+        onehot[np.flatnonzero(counted), labels[counted]] = 1
+        rows = dy * weight if reduction != "none" else dy
+        return ((call(softmax, x) - onehot) * counted.reshape(-1, 1) * rows.reshape(-1, 1),)
 
-    return out, backward, (x,)
+    return out, backward, (x, labels)
 
 
 def _largest(x: Array) -> Array:

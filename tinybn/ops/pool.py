@@ -9,8 +9,8 @@ import numpy as np
 
 from tinybn import kernels
 from tinybn._typing import Array, Op, Shape
-from tinybn.ops._call import call
 from tinybn.kernels.windows import Geometry
+from tinybn.ops._call import call
 
 
 def max_pool2d(x: Array, kernel: tuple[int, int], geometry: Geometry) -> Op:
@@ -23,6 +23,8 @@ def max_pool2d(x: Array, kernel: tuple[int, int], geometry: Geometry) -> Op:
     out, index = kernels.max_pool2d(x, windows, kernel, geometry.stride, geometry.padding, geometry.dilation)
 
     def backward(dy: Any) -> tuple[Any, ...]:
+        if type(dy) is np.ndarray:
+            return (kernels.max_pool2d_backward(dy, index, size, kernel, *geometry[:3]),)
         return (call(scatter_plane, dy, index, size),)
 
     return (out, index), backward, ()

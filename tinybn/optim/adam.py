@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinybn._typing import Array
+from tinybn.kernels import updates
 from tinybn.optim.optimizer import Optimizer
 
 
@@ -29,6 +30,7 @@ class Adam(Optimizer):
     """
 
     state_names = ("step", "exp_avg", "exp_avg_sq")
+    decoupled = False  # weight decay from the gradient
 
     def __init__(
         self,
@@ -40,28 +42,28 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    def _update(self, parameter: Array, gradient: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if group["weight_decay"]:
-            gradient = gradient + group["weight_decay"] * parameter
-        self._move(parameter, gradient, state, group)
-
-    def _move(self, parameter: Array, gradient: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if not state:
-            state.update(step=0, exp_avg=np.zeros_like(parameter), exp_avg_sq=np.zeros_like(parameter))
-        state["step"] += 1
-        (beta1, beta2), mean, square = group["betas"], state["exp_avg"], state["exp_avg_sq"]
-        mean *= beta1
-        mean += (1 - beta1) * gradient
-        square *= beta2
-        scratch = gradient * gradient
-        scratch *= 1 - beta2
-        square += scratch
-        np.sqrt(square, out=scratch)
-        scratch *= 1 / math.sqrt(1 - beta2 ** state["step"])
-        scratch += group["eps"]
-        np.divide(mean, scratch, out=scratch)
-        scratch *= group["lr"] / (1 - beta1 ** state["step"])
-        parameter -= scratch
+    def _update_group(
+        self, parameters: list[Array], gradients: list[Array], states: list[dict[str, Any]], group: dict[str, Any]
+    ) -> None:
+        for parameter, state in zip(parameters, states, strict=True):
+            if not state:
+                state.update(step=0, exp_avg=np.zeros_like(parameter), exp_avg_sq=np.zeros_like(parameter))
+            state["step"] += 1
+        beta1, beta2 = group["betas"]
+        for step in dict.fromkeys(state["step"] for state in states):  # one, unless some had no gradient at times
+            chosen = [i for i, state in enumerate(states) if state["step"] == step]
+            updates.adam(
+                *([column[i] for i in chosen] for column in (parameters, gradients)),
+                *([states[i][name] for i in chosen] for name in ("exp_avg", "exp_avg_sq")),
+                group["lr"],
+                beta1,
+                beta2,
+                group["eps"],
+                group["weight_decay"],
+                self.decoupled,
+                group["lr"] / (1 - beta1**step),
+                1 / math.sqrt(1 - beta2**step),
+            )
 
 
 class AdamW(Adam):
@@ -80,6 +82,8 @@ class AdamW(Adam):
     0.85
     """
 
+    decoupled = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -89,7 +93,3 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
-
-    def _update(self, parameter: Array, gradient: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
-        parameter *= 1 - group["lr"] * group["weight_decay"]
-        self._move(parameter, gradient, state, group)

@@ -16,6 +16,8 @@ from tinybn.storage import mark_changed
 class Optimizer:
     """Base of the optimizers. A subclass has `_update`, which moves one parameter's array in place, and `state_names`.
 
+    Or it has `_update_group`, which moves all parameters of a group.
+
     Attributes:
         param_groups: dicts with ``params`` and the options that hold for them, such as ``lr``; free to change.
         state: what the optimizer remembers of each parameter, by its position.
@@ -81,19 +83,24 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for position, p in enumerate(p for group in self.param_groups for p in group["params"]):
-            if p.grad is not None:
-                self._check_can_move(p, position)
-        position = 0
+        moving, position = [], 0
+        for group in self.param_groups:
+            numbered = list(enumerate(group["params"], position))
+            position += len(numbered)
+            moved = [(i, p.array, p.grad) for i, p in numbered if p.grad is not None]
+            for i, array, grad in moved:
+                self._check_can_move(array, grad, i)
+            if moved:
+                moving.append(
+                    (group, [a for _, a, _ in moved], [g.array for _, _, g in moved], [i for i, _, _ in moved])
+                )
         author = f"{type(self).__name__}.step"
         before = set_state(SILENT)  # infinity is a value, as it is in the ops
         try:
-            for group in self.param_groups:
-                for p in group["params"]:
-                    if p.grad is not None:
-                        self._update(p.array, p.grad.array, self.state.setdefault(position, {}), group)
-                        mark_changed(p.array, author)
-                    position += 1
+            for group, parameters, gradients, positions in moving:
+                states = [self.state.setdefault(i, {}) for i in positions]
+                self._update_group(parameters, gradients, states, group)
+                mark_changed(parameters, author)
         finally:
             restore(before)
         return loss
@@ -142,14 +149,14 @@ class Optimizer:
         for own, group in zip(self.param_groups, groups, strict=True):
             own.update({name: value for name, value in group.items() if name != "params"})
 
-    def _check_can_move(self, p: Tensor, position: int) -> None:
-        if not isinstance(p.grad, Tensor):
-            raise TypeError(f"{type(self).__name__}: a grad is a {type(p.grad).__name__}; expected a Tensor")
-        if p.grad.shape != p.shape:
-            raise ShapeError(f"{type(self).__name__}: a grad has shape {p.grad.shape}; its parameter has {p.shape}")
-        if not p.data.flags.writeable:
+    def _check_can_move(self, array: Array, grad: Any, position: int) -> None:
+        if not isinstance(grad, Tensor):
+            raise TypeError(f"{type(self).__name__}: a grad is a {type(grad).__name__}; expected a Tensor")
+        if grad.array.shape != array.shape:
+            raise ShapeError(f"{type(self).__name__}: a grad has shape {grad.shape}; its parameter has {array.shape}")
+        if not array.flags.writeable:
             raise GraphError(
-                f"{type(self).__name__}: parameter {position}, of shape {p.shape}, was expanded, or shares read-only "
+                f"{type(self).__name__}: parameter {position}, of shape {array.shape}, was expanded, or shares read-only "
                 "memory; make it of a clone()"
             )
 
@@ -168,6 +175,13 @@ class Optimizer:
         betas = options.get("betas", (0, 0))
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"{type(self).__name__}: betas are {betas!r}; expected two numbers in [0, 1)")
+
+    def _update_group(
+        self, parameters: list[Array], gradients: list[Array], states: list[dict[str, Any]], group: dict[str, Any]
+    ) -> None:
+        """Move all parameters of a group. Those of tinybn do so in one call of a kernel."""
+        for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
+            self._update(parameter, gradient, state, group)
 
     def _update(self, parameter: Array, gradient: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
         raise NotImplementedError

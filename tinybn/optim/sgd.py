@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from tinybn._typing import Array
+from tinybn.kernels import updates
 from tinybn.optim.optimizer import Optimizer
 
 
@@ -54,16 +57,29 @@ class SGD(Optimizer):
         if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
             raise ValueError("SGD: nesterov needs a momentum above 0 and a dampening of 0")
 
-    def _update(self, parameter: Array, gradient: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
-        momentum = group["momentum"]
-        if group["weight_decay"]:
-            gradient = gradient + group["weight_decay"] * parameter
-        if momentum:
-            if "momentum_buffer" not in state:
-                state["momentum_buffer"] = gradient.copy()
-            else:
-                state["momentum_buffer"] *= momentum
-                state["momentum_buffer"] += gradient if not group["dampening"] else (1 - group["dampening"]) * gradient
-            velocity = state["momentum_buffer"]
-            gradient = gradient + momentum * velocity if group["nesterov"] else velocity
-        parameter -= group["lr"] * gradient
+    def _update_group(
+        self, parameters: list[Array], gradients: list[Array], states: list[dict[str, Any]], group: dict[str, Any]
+    ) -> None:
+        if not group["momentum"]:
+            self._move(parameters, gradients, None, group, first=False)
+            return
+        for first in (False, True):
+            chosen = [i for i, state in enumerate(states) if (not state) == first]
+            if not chosen:
+                continue
+            if first:
+                for i in chosen:
+                    states[i]["momentum_buffer"] = np.empty_like(parameters[i])
+            velocities = [states[i]["momentum_buffer"] for i in chosen]
+            self._move([parameters[i] for i in chosen], [gradients[i] for i in chosen], velocities, group, first)
+
+    def _move(
+        self,
+        parameters: list[Array],
+        gradients: list[Array],
+        velocities: list[Array] | None,
+        group: dict[str, Any],
+        first: bool,
+    ) -> None:
+        names = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
+        updates.sgd(parameters, gradients, velocities, *(group[name] for name in names), first)

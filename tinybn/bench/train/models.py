@@ -4,7 +4,7 @@ A layer is a tuple of its kind and its sizes:
 
     ("conv", inputs, outputs, kernel, padding)     without bias: a BatchNorm follows
     ("linear", inputs, outputs, bias)
-    ("batchnorm", channels)   ("relu",)   ("sigmoid",)   ("pool", size)   ("flatten",)
+    ("batchnorm1d", channels)   ("batchnorm2d", channels)   ("relu",)   ("sigmoid",)   ("pool", size)   ("flatten",)
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def mlp(widths: list[int], activation: str) -> tuple[Layer, ...]:
     layers: list[Layer] = [("flatten",)]
     inputs = SIDE * SIDE
     for width in widths:
-        layers += [("linear", inputs, width, False), ("batchnorm", width), (activation,)]
+        layers += [("linear", inputs, width, False), ("batchnorm1d", width), (activation,)]
         inputs = width
     return (*layers, ("linear", inputs, CLASSES, True))
 
@@ -54,14 +54,14 @@ def cnn(
     for outputs, kernel, first_padding, padding in stages:
         for i, count in enumerate(outputs):
             pad = padding if i else first_padding
-            layers += [("conv", channels, count, kernel, pad), ("batchnorm", count), (activation,)]
+            layers += [("conv", channels, count, kernel, pad), ("batchnorm2d", count), (activation,)]
             channels, side = count, side + 2 * pad - kernel + 1
         layers.append(("pool", 2))
         side //= 2
     layers.append(("flatten",))
     inputs = channels * side * side
     for width in widths:
-        layers += [("linear", inputs, width, False), ("batchnorm", width), (activation,)]
+        layers += [("linear", inputs, width, False), ("batchnorm1d", width), (activation,)]
         inputs = width
     return (*layers, ("linear", inputs, CLASSES, True))
 
@@ -113,7 +113,7 @@ def initial_weights(layers: tuple[Layer, ...], seed: int) -> list[Array]:
             inputs, outputs, bias = map(int, sizes)
             weights.append(_normal(generator, (outputs, inputs)))
             weights += [np.zeros(outputs, np.float32)] * bias
-        elif kind == "batchnorm":
+        elif kind in ("batchnorm1d", "batchnorm2d"):
             weights += [np.ones(int(sizes[0]), np.float32), np.zeros(int(sizes[0]), np.float32)]
     return weights
 

@@ -1,0 +1,3 @@
+from tinybn._typing import Array
+
+def multiply(c: Array, a: Array, b: Array, bias: Array | None, scratch: Array, threads: int) -> bool: ...
