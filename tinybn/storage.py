@@ -58,7 +58,7 @@ def mark_changed(arrays: Array | list[Array], by: str) -> None:
     """The memory of an array, or of all in a list, has just been changed in place, by the function of that name."""
     with _ticking:
         clock.now += 1
-        for array in arrays if type(arrays) is list else (arrays,):
+        for array in arrays if isinstance(arrays, list) else (arrays,):
             storage = _storages.get(id(array if array.base is None else owner_of(array))) or _storage_of(array)
             storage.changed_at, storage.changed_by = clock.now, by
 

@@ -47,11 +47,12 @@ def peak_flops(dtype: str, threads: int) -> float:
     a, b, out = (aligned((_PRODUCT, _PRODUCT), dtype) for _ in range(3))
     a.fill(1)
     b.fill(0.5)
+    products: list[Callable[[], Array]] = [lambda: np.matmul(a, b, out=out), lambda: multiply(a, b)]
     times = []
     with threads_restored():
         use_threads(threads)
         for _ in range(_PRODUCTS):
-            for product in (lambda: np.matmul(a, b, out=out), lambda: multiply(a, b)):
+            for product in products:
                 begin = time.perf_counter()
                 product()
                 times.append(time.perf_counter() - begin)

@@ -1,6 +1,7 @@
 """The kernels of a training step beside BatchNorm's in the lab: products, convolution, activations, cross-entropy."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def gradient_and_output(case: Case, generator: Generator) -> Arguments:
 
 def product_arguments(case: Case, generator: Generator) -> Arguments:
     """(N, C) times (C, C)."""
-    n, c = case.shape
+    _, c = case.shape
     a, b = case.normal(generator), Case((c, c), case.dtype, "dense").noise(generator)
     scratch = aligned(((c + 1) * math.ceil(c / 32) * 32,), case.dtype)
     return {"c": case.empty(), "a": a, "b": b, "bias": case.per_channel(np.ones(c)), "scratch": scratch, "threads": 1}
@@ -111,11 +112,16 @@ def cross_entropy_backward_arguments(case: Case, generator: Generator) -> Argume
     }
 
 
+def _flops_of(each: int) -> Callable[[Arguments], int]:
+    """So many operations for each value of the output, which is a kernel's first argument."""
+    return lambda arguments: each * int(next(iter(arguments.values())).size)
+
+
 for _name, _flops in _ELEMENTWISE_FLOPS.items():
     register_kernel(
         _name, twin=getattr(reference, _name), outputs=["dx" if "backward" in _name else "out"],
         arguments=gradient_and_output if "backward" in _name else one_input, layouts=["contiguous", "dense"],
-        flops=lambda arguments, each=_flops: each * next(iter(arguments.values())).size,
+        flops=_flops_of(_flops),
     )  # fmt: skip
 register_kernel(
     "multiply", scratch=["scratch"], twin=reference.multiply, arguments=product_arguments,
@@ -124,19 +130,21 @@ register_kernel(
 )  # fmt: skip
 register_kernel(
     "correlate", scratch=["scratch"], twin=reference.correlate, arguments=convolution_arguments, outputs=["y"],
-    dimensions=[4], layouts=["channels-last"], tolerance=_PRODUCTS, flops=lambda a: 2 * a["y"].size * a["matrix"].shape[1],
+    dimensions=[4], layouts=["channels-last"], tolerance=_PRODUCTS,
+    flops=lambda a: 2 * a["y"].size * a["matrix"].shape[1],
 )  # fmt: skip
 register_kernel(
     "correlate_weights", scratch=["scratch"], twin=reference.correlate_weights, arguments=weights_gradient_arguments,
-    outputs=["sums"], dimensions=[4], layouts=["channels-last"], tolerance=_PRODUCTS, flops=lambda a: 2 * a["dy"].size * len(a["taps"]),
+    outputs=["sums"], dimensions=[4], layouts=["channels-last"], tolerance=_PRODUCTS,
+    flops=lambda a: 2 * a["dy"].size * len(a["taps"]),
 )  # fmt: skip
 register_kernel(
     "transpose_planes", twin=reference.transpose_planes, arguments=planes_arguments, outputs=["out"], dimensions=[4],
     layouts=["contiguous"], flops=lambda a: 0,
 )  # fmt: skip
 register_kernel(
-    "cross_entropy", twin=reference.cross_entropy, arguments=cross_entropy_arguments, outputs=["losses", "probabilities"],
-    dimensions=[2], flops=lambda a: _EXPONENTIAL_FLOPS * a["x"].size,
+    "cross_entropy", twin=reference.cross_entropy, arguments=cross_entropy_arguments,
+    outputs=["losses", "probabilities"], dimensions=[2], flops=lambda a: _EXPONENTIAL_FLOPS * a["x"].size,
 )  # fmt: skip
 register_kernel(
     "cross_entropy_backward", twin=reference.cross_entropy_backward, arguments=cross_entropy_backward_arguments,

@@ -6,7 +6,6 @@ make the outputs, and choose the number of threads.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -33,15 +32,16 @@ __all__ = [
 # What is asked of a kernel once, so that a call on a small batch is not mostly lookups.
 _batch_moments, _batch_norm, _normalize = (chosen[name] for name in ("batch_moments", "batch_norm", "normalize"))
 _batch_norm_backward, _normalize_backward = chosen["batch_norm_backward"], chosen["normalize_backward"]
-_ready = modules["batchnorm"].ready if COMPILED else layout.never_ready
+_module = modules["batchnorm"]
+_ready = layout.never_ready if _module is None else _module.ready
 
 # Below so many elements a second thread costs more than it saves.
 THREADED_SIZE = 1 << 16
 THREADED_POOLING_SIZE = 1 << 16
 THREADED_ERF_SIZE = 1 << 15
 
-# Where channels are last and so many, the gradient of max-pooling is written vector by vector: 150 µs for (64, 32, 28, 28)
-# and windows of 2×2, instead of 560 by one number after the other, to zeros.
+# Where channels are last and so many, the gradient of max-pooling is written vector by vector: 150 µs for
+# (64, 32, 28, 28) and windows of 2×2, instead of 560 by one number after the other, to zeros.
 VECTOR_OF_CHANNELS = 16
 
 # `batch_norm` and its backward stream their output past the caches, block by block, when a call's tensors have so many

@@ -63,7 +63,7 @@ def conv2d_input_grad(dy: Array, weight: Array, geometry: Geometry, shape: Shape
         if not phase.taps:
             part[...] = 0
             continue
-        view = windows(last.shape[1:], phase.count, phase.taps, (1, 1), phase.edge, g, dy.itemsize)
+        view = windows(last.shape[1:], phase.size, phase.taps, (1, 1), phase.edge, g, dy.itemsize)
         _correlate(part, last, _matrix(weight, view, g, turned=True), None, view)
     return like_input(dy, dx).astype(dtype, copy=False)
 

@@ -18,7 +18,7 @@ def cross_entropy(x: Array, labels: Array, ignored: int) -> tuple[Array, Array, 
     """
     dtype = x.dtype
     if dtype.char not in "fd" or (not x.flags.carray and not x.flags.c_contiguous) or not x.flags.aligned:
-        x = np.require(x, np.float64 if dtype.itemsize > 4 else np.float32, "CA")
+        x = np.require(x, np.float64 if dtype.itemsize > 4 else np.float32, ["C", "A"])
     losses, probabilities = np.empty(len(x), x.dtype), np.empty(x.shape, x.dtype)
     count, position = _cross_entropy(losses, probabilities, x, labels, ignored)
     if position >= 0:
@@ -34,5 +34,6 @@ def cross_entropy_backward(dy: Array, probabilities: Array, labels: Array, ignor
     dtype = probabilities.dtype
     wide = dtype if dtype.char in "fd" else np.dtype(np.float32)
     dx = np.empty(probabilities.shape, wide)
-    _cross_entropy_backward(dx, np.require(dy, wide, "CA"), probabilities.astype(wide, copy=False), labels, ignored)
+    dy = np.require(dy, wide, ["C", "A"])
+    _cross_entropy_backward(dx, dy, probabilities.astype(wide, copy=False), labels, ignored)
     return dx.astype(dtype, copy=False)

@@ -25,7 +25,9 @@ def multiply(a: Array, b: Array, bias: Array | None = None) -> Array:
     if not _multiply(c, a, b, bias, scratch, threads):
         if a.dtype.char not in "fd":
             return a @ b if bias is None else a @ b + bias
-        a, b, bias = (None if x is None else np.require(x, a.dtype.newbyteorder("="), "CA") for x in (a, b, bias))
+        native = a.dtype.newbyteorder("=")
+        a, b = (np.require(x, native, ["C", "A"]) for x in (a, b))
+        bias = None if bias is None else np.require(bias, native, ["C", "A"])
         c = np.empty((m, n), a.dtype)
         _multiply(c, a, b, bias, scratch.view(a.dtype), threads)
     return c

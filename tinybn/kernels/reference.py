@@ -6,6 +6,7 @@ C channels, S positions, M = N·S values per channel; ``threads`` is there for t
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -321,7 +322,8 @@ def spread(
     starts = np.add.outer(np.arange(p) * stride_h * width * c, np.arange(q) * stride_w * c).ravel()
     reads = np.add.outer(taps, np.arange(length)).ravel()
     image = np.zeros((n, height * width * c), dx.dtype)
-    np.add.at(image, (slice(None), np.add.outer(starts, reads)), values)
+    index: Any = (slice(None), np.add.outer(starts, reads))
+    np.add.at(image, index, values)
     dx[...] = image.reshape(n, height, width, c)[:, top : top + h, left : left + w]
 
 

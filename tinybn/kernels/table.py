@@ -5,6 +5,8 @@ from typing import Any
 
 from tinybn.kernels import builds, reference
 
+__all__ = ["BUILD", "COMPILED", "KERNELS", "NAMES", "chosen", "modules", "useful_threads"]
+
 # The compiled modules, and the kernels of each.
 NAMES = {
     "activation": ["sigmoid", "sigmoid_backward", "tanh_backward", "relu", "relu_backward"],

@@ -2,9 +2,9 @@
 
 Legend: N batch, C input channels, K output channels, G groups, H×W input, P×Q output, R×S kernel.
 
-The kernels know no kernel sizes, only taps, places in a window. So the gradient for the input is a convolution too: of the
-output's gradient, with taps in the other direction. With stride s it is made of s·s such parts: the places h of the input
-with the same (h + padding) mod s are met by the same taps.
+The kernels know no kernel sizes, only taps, places in a window. So the gradient for the input is a convolution too: of
+the output's gradient, with taps in the other direction. With stride s it is made of s·s such parts: the places h of the
+input with the same (h + padding) mod s are met by the same taps.
 """
 
 from functools import lru_cache
@@ -17,8 +17,8 @@ from tinybn._typing import Array, Shape
 Pair = tuple[int, int]
 Taps = tuple[tuple[int, int, int], ...]  # of each: row and column in the window, and its place in the weight, r·S + s
 
-# Bytes of a band: rows of an image that are copied at a time, with zeros around them, to stay in a second-level cache of
-# 1 MB beside the weights. Windows that need no copy are shared in bands of so many places.
+# Bytes of a band: rows of an image that are copied at a time, with zeros around them, to stay in a second-level cache
+# of 1 MB beside the weights. Windows that need no copy are shared in bands of so many places.
 BAND_BYTES = 1 << 18
 BAND_PLACES = 1024
 
@@ -96,10 +96,13 @@ def forward_taps(kernel: Pair, dilation: Pair) -> Taps:
 
 
 class Phase(NamedTuple):
-    """The places of an input that the same taps meet: from `first` on, one in each stride; and the windows they make."""
+    """The places of an input that the same taps meet: `size` of them, from `first` on, one in each stride.
+
+    `taps` and `edge` are those of the `windows` on the gradient of the output that they are made from.
+    """
 
     first: Pair
-    count: Pair
+    size: Pair
     taps: Taps
     edge: Pair
 

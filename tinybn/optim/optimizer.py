@@ -156,8 +156,8 @@ class Optimizer:
             raise ShapeError(f"{type(self).__name__}: a grad has shape {grad.shape}; its parameter has {array.shape}")
         if not array.flags.writeable:
             raise GraphError(
-                f"{type(self).__name__}: parameter {position}, of shape {array.shape}, was expanded, or shares read-only "
-                "memory; make it of a clone()"
+                f"{type(self).__name__}: parameter {position}, of shape {array.shape}, was expanded, or shares "
+                "read-only memory; make it of a clone()"
             )
 
     def _check_names(self, group: dict[str, Any]) -> None:

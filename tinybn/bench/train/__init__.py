@@ -7,5 +7,6 @@
     report       the result: rows, ratios, JSON, text
     command      the options
 
-A worker is run as a script, and of this package it imports its trainer alone: the memory of a peer's process is its own.
+A worker is run as a script, and of this package it imports its trainer alone: the memory of a peer's process is its
+own.
 """

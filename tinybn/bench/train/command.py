@@ -3,7 +3,6 @@
 import argparse
 import importlib.util
 import shlex
-import statistics
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,12 +19,13 @@ from tinybn.data import Dataset, DataUnavailableError, TrainTest, mnist
 
 # Steps of a round: a third of a second or more on a slow core, half a minute for all of a model's rounds.
 _STEPS = {"A": 300, "B": 150, "C": 40, "D": 15}
-_QUICK_STEPS = 3
+_ROUNDS, _QUICK_STEPS = 11, 3
 _SWEPT_BATCHES = (16, 64, 256, 1024)
 _EPILOG = """\
-A step is forward, loss, backward and update. What it excludes: making the batch from bytes, importing, and the first step,
-in which JAX compiles, which has a column of its own. Each framework has a process of its own, pinned to the same cores with
-as many threads. docs/performance.md has the figures and what they mean."""
+A step is forward, loss, backward and update. What it excludes: making the batch from bytes, importing, and the first
+step, in which JAX compiles, which has a column of its own. Each framework has a process of its own, pinned to the same
+cores with as many threads. docs/performance.md has the figures and what they mean.
+Exit status: 0; 1 when a framework has failed; 2 for an error in options or files; 130 after Ctrl-C."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +40,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--width", nargs="+", type=_positive, default=[1], metavar="N", help="times as many channels")
     add("--depth", nargs="+", type=_positive, default=[1], metavar="N", help="times as many layers")
     add("--sweep", action="store_true", help="batches of 16 to 1,024, and twice the width and the depth")
-    add("--rounds", type=_positive, default=11, metavar="N", help="default: 11")
-    add("--steps", type=_positive, metavar="N", help="of a round; default: 15 to 300, by the model")
+    add("--rounds", type=_positive, metavar="N", help=f"default: {_ROUNDS}, with --quick 1")
+    add("--steps", type=_positive, metavar="N", help="of a round; default: 15 to 300, by the model; with --quick 3")
     add("--accuracy", type=_positive, metavar="EPOCHS", help="train so long, and compare the test accuracy instead")
     add("--seeds", type=_positive, default=5, metavar="N", help="for --accuracy; default: 5")
     add("--quick", action="store_true", help="one round of few steps: a check that takes seconds")
@@ -68,31 +68,48 @@ def _run(options: argparse.Namespace, tinybn_version: str) -> int:
     for path in filter(None, (options.json, options.plot)):
         if not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: there is no folder {path.absolute().parent} to write it to")
+    races = list(_races(options, ("tinybn", *_peers(options.peers))))
     if options.plot:
         check_available(options.plot)
-    frameworks = ("tinybn", *_peers(options.peers))
+        if "torch" not in races[0].frameworks:
+            raise ValueError("--plot draws PyTorch's times over tinybn's; expected torch among --peers")
+        if options.accuracy:
+            raise ValueError("--plot draws times, which --accuracy does not measure; expected one of them")
     images, name = _images()
-    races = list(_races(options, frameworks))
+    for entry in races:
+        if not 2 <= entry.model.batch <= len(images.train):
+            raise ValueError(
+                f"a batch of {entry.model.batch}: BatchNorm needs 2 or more, and there are {len(images.train)} images"
+            )
     described = report.TrainReport(
         machine.describe(tinybn_version), {"command": shlex.join(sys.argv[1:]), "data": name}
     )
-    pinned = ", ".join(dict.fromkeys("+".join(map(str, entry.cores)) for entry, _, _ in races))
-    print(
-        f"{name}; pinned to core {pinned}; a step is forward, loss, backward and update, not the batch and not the first"
-    )
-    status = _accuracies(options, races, images, described) if options.accuracy else _times(races, images, described)
+    pinned = ", ".join(dict.fromkeys("+".join(map(str, entry.cores)) for entry in races))
+    print(f"{name}; pinned to cores {pinned}")
+    try:
+        if options.accuracy:
+            _accuracies(options, races, images, described)
+        else:
+            _times(races, images, described)
+        status = 1 if described.failed else 0
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {len(described.rows or described.accuracy)} rows are done", file=sys.stderr)
+        status = 130
+    if text := report.summary(described.rows):
+        print(text)
     if options.json:
         described.save(options.json)
-    if options.plot and described.rows:
-        plot.draw(described, options.plot)
+    if options.plot and not plot.draw(described, options.plot):
+        print("note: --plot: no step of PyTorch was timed, so there is nothing to draw", file=sys.stderr)
     return status
 
 
 def _peers(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    expected = [name for name in race.VARIANTS if name != "tinybn"]
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
-        if name not in race.VARIANTS or name == "tinybn":
-            raise ValueError(f"--peers: no {name!r}; expected torch, jax or both")
+        if name not in expected:
+            raise ValueError(f"--peers: there is no {name!r}; expected {','.join(expected)} or one of them")
         if importlib.util.find_spec(name) is None:
             raise ValueError(f"--peers: {name} is not installed; pip install 'tinybn[peers]'")
     return names
@@ -119,67 +136,58 @@ def _images() -> tuple[TrainTest, str]:
         return TrainTest(*parts), "noise in place of MNIST"
 
 
-def _races(options: argparse.Namespace, frameworks: tuple[str, ...]) -> Iterator[tuple[race.Race, int, int]]:
-    """All that the options ask for, with their widths and depths."""
+def _races(options: argparse.Namespace, frameworks: tuple[str, ...]) -> Iterator[race.Race]:
+    """All that the options ask for."""
     available = race.available_cores()
     counts = sorted(set(options.cores or (1, len(available))))
     if counts[-1] > len(available):
-        raise ValueError(f"--cores {counts[-1]}: this process may run on {len(available)}")
+        raise ValueError(f"--cores {counts[-1]}: this process may run on {len(available)}; ask for so many or fewer")
+    rounds = options.rounds or (1 if options.quick else _ROUNDS)
     for name in options.models:
-        for entry, width, depth in _sizes(options, name):
+        for entry in _sizes(options, name):
+            steps = options.steps or (_QUICK_STEPS if options.quick else _steps(entry))
             for optimizer in options.optimizer:
                 for count in counts:
                     # The last cores: the first one is where the system does its own work.
                     cores = tuple(available[-count:])
-                    steps = _QUICK_STEPS if options.quick else options.steps or _steps(entry, width, depth)
-                    rounds = 1 if options.quick else options.rounds
-                    yield race.Race(entry, optimizer, cores, frameworks, rounds, steps), width, depth
+                    yield race.Race(entry, optimizer, cores, frameworks, rounds, steps, plain=bool(options.accuracy))
 
 
-def _sizes(options: argparse.Namespace, name: str) -> Iterator[tuple[Model, int, int]]:
+def _sizes(options: argparse.Namespace, name: str) -> Iterator[Model]:
     if options.sweep:
         shapes = [(batch, 1, 1) for batch in _SWEPT_BATCHES] + [(None, 2, 1), (None, 1, 2)]
     else:
         shapes = [(b, w, d) for b in options.batch or [None] for w in options.width for d in options.depth]
-    return ((model(name, *shape), *shape[1:]) for shape in shapes)
+    return (model(name, *shape) for shape in shapes)
 
 
-def _steps(entry: Model, width: int, depth: int) -> int:
+def _steps(entry: Model) -> int:
     """So many that a round takes as long as with the usual size."""
     usual = model(entry.name).batch
-    return max(3, round(_STEPS[entry.name] * usual / (max(entry.batch, usual / 2) * width * depth)))
+    return max(3, round(_STEPS[entry.name] * usual / (max(entry.batch, usual / 2) * entry.width * entry.depth)))
 
 
-def _times(races: list[tuple[race.Race, int, int]], images: TrainTest, described: report.TrainReport) -> int:
-    with tqdm(total=sum(entry.rounds + 1 for entry, _, _ in races), unit="round", file=sys.stderr, leave=False) as bar:
-        for entry, width, depth in races:
+def _times(races: list[race.Race], images: TrainTest, described: report.TrainReport) -> None:
+    with tqdm(total=sum(entry.rounds + 1 for entry in races), unit="round", file=sys.stderr, leave=False) as bar:
+        for entry in races:
             bar.set_description(f"{entry.model.name}, {len(entry.cores)}")
-            made = report.rows(entry, width, depth, race.run(entry, images, bar.update))
+            made = report.rows(entry, race.run(entry, images, bar.update))
             described.rows += made
-            bar.write(report.table(made) + "\n", file=sys.stdout)
-    print(report.summary(described.rows))
-    return 1 if any(row.failed for row in described.rows) else 0
+            bar.write(f"{report.heading(entry)}\n{report.table(made)}\n", file=sys.stdout)
 
 
 def _accuracies(
-    options: argparse.Namespace,
-    races: list[tuple[race.Race, int, int]],
-    images: TrainTest,
-    described: report.TrainReport,
-) -> int:
+    options: argparse.Namespace, races: list[race.Race], images: TrainTest, described: report.TrainReport
+) -> None:
     """Test accuracy after some epochs, over seeds: of initial weights and of the order of batches."""
-    failed = False
-    with tqdm(total=len(races) * options.seeds, unit="seed", file=sys.stderr, leave=False) as bar:
-        for entry, _, _ in races:
-            found: dict[str, list[float]] = {}
+    total = sum(options.seeds * len(entry.entries) for entry in races)
+    with tqdm(total=total, unit="training", file=sys.stderr, leave=False) as bar:
+        for entry in races:
+            bar.set_description(f"{entry.model.name}, {len(entry.cores)}")
+            results: list[race.Entry] = []
             for seed in range(options.seeds):
-                for result in race.train(replace(entry, seed=seed), images, options.accuracy, lambda: None):
-                    failed |= bool(result.failed)
-                    if result.accuracy is not None and result.variant == "plain":
-                        found.setdefault(result.framework, []).append(100 * result.accuracy)
-                bar.update()
-            line = f"{entry.model.name}, {entry.optimizer}, {len(entry.cores)} cores, {options.accuracy} epochs: "
-            line += "; ".join(f"{name} {statistics.fmean(values):.2f} %" for name, values in found.items())
-            bar.write(line, file=sys.stdout)
-            described.accuracy.append({"model": entry.model.name, "epochs": options.accuracy, **found})
-    return 1 if failed else 0
+                results += race.train(replace(entry, seed=seed), images, options.accuracy, bar.update)
+            made = report.accuracies(entry, options.accuracy, results)
+            described.accuracy += made
+            bar.write(report.heading(entry), file=sys.stdout)
+            bar.write(report.accuracy_table(made) + "\n", file=sys.stdout)

@@ -26,6 +26,8 @@ class Model:
     title: str
     batch: int
     layers: tuple[Layer, ...]
+    width: int = 1
+    depth: int = 1
 
     @property
     def convolutional(self) -> bool:
@@ -45,7 +47,7 @@ def mlp(widths: list[int], activation: str) -> tuple[Layer, ...]:
 def cnn(
     stages: list[tuple[tuple[int, ...], int, int, int]], widths: list[int], activation: str = "relu"
 ) -> tuple[Layer, ...]:
-    """Stages of convolutions and a pooling of 2×2, then Linear layers; BatchNorm and activation behind each but the last.
+    """Stages of convolutions and a pooling of 2×2, then Linear layers, each but the last with BatchNorm and activation.
 
     A stage is the channels of its convolutions, their kernel, the padding of the first one, and that of the others.
     """
@@ -99,11 +101,14 @@ def model(name: str, batch: int | None = None, width: int = 1, depth: int = 1) -
     6
     """
     title, usual, layers = _MODELS[name]
-    return Model(name, title, batch or usual, layers(width, depth))
+    return Model(name, title, batch or usual, layers(width, depth), width, depth)
 
 
 def initial_weights(layers: tuple[Layer, ...], seed: int) -> list[Array]:
-    """Weights of all layers in order, in PyTorch's shapes: normal with σ = √(2/inputs), biases and BatchNorm's 0 and 1."""
+    """Weights of all layers in order, in PyTorch's shapes.
+
+    They are normal with σ = √(2/inputs); biases are 0, and BatchNorm's weights 1.
+    """
     generator, weights = np.random.default_rng(seed), []
     for kind, *sizes in layers:
         if kind == "conv":

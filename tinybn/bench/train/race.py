@@ -1,7 +1,8 @@
 """Frameworks take turns in training the same model on the same cores.
 
-Each runs in a process of its own (`worker`), with the same images, initial weights and order of batches. All are started
-first; then, in each round, each takes some steps while the others wait. The order changes from round to round.
+Each runs in a process of its own (`worker`), with the same images, initial weights and order of batches. All are
+started first; then, in each round, each takes some steps while the others wait. The order changes from round to round.
+A framework that fails stays in the race without taking part, and its entry says why.
 """
 
 import contextlib
@@ -11,11 +12,12 @@ import random
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -27,6 +29,8 @@ _PACKAGE = Path(__file__).parents[3]
 
 # Threads of OpenMP spin for some milliseconds after their last work, on cores that the next one needs.
 _SETTLES = 0.01
+
+_MESSAGE = 160  # characters of what a framework has failed with
 
 # What a framework may be told to do otherwise: see the trainers.
 VARIANTS = {
@@ -48,6 +52,7 @@ class Race:
     rounds: int
     steps: int  # in a round
     seed: int = 0
+    plain: bool = False  # leave out variants, which differ in time alone
 
     @property
     def entries(self) -> list[tuple[str, str]]:
@@ -56,6 +61,7 @@ class Race:
             (framework, variant)
             for framework in self.frameworks
             for variant in VARIANTS[framework]
+            if variant == "plain" or not self.plain
             if self.model.convolutional or "channels_last" not in variant
         ]
 
@@ -69,7 +75,7 @@ class Entry:
     version: str = ""
     first_step: float = 0.0  # JAX compiles in it; not among the others
     seconds: list[float] = field(default_factory=list)  # the median step of each round
-    losses: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # of every step, the first one too
     faults: float = 0.0  # per step, of the last round
     peak: int = 0
     accuracy: float | None = None
@@ -93,7 +99,7 @@ def train(race: Race, images: TrainTest, epochs: int, progress: Callable[[], Any
     """Train everyone for some epochs and measure the accuracy on the test images."""
     with _workers(race, images) as workers:
         for worker in workers:
-            worker.take_steps(epochs * (len(images.train) // race.model.batch) - 1, counted=True)
+            worker.take_steps(epochs * (len(images.train) // race.model.batch) - 1, counted=True)  # one is done
             worker.measure_accuracy()
             progress()
         return [worker.entry for worker in workers]
@@ -102,19 +108,22 @@ def train(race: Race, images: TrainTest, epochs: int, progress: Callable[[], Any
 class _Worker:
     """A process that trains, and what it has answered."""
 
-    def __init__(self, race: Race, framework: str, variant: str, data: str, weights: int) -> None:
+    def __init__(self, framework: str, variant: str, cores: int, printed: IO[str]) -> None:
         self.entry = Entry(framework, variant)
+        self.printed = printed
         self.process = subprocess.Popen(
             [sys.executable, str(_WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=printed,
             text=True,
-            env=_environment(len(race.cores)),
+            env=_environment(cores),
         )
+
+    def take_first_step(self, race: Race, data: str, weights: int) -> None:
         task = {
-            "framework": framework,
-            "variant": variant,
+            "framework": self.entry.framework,
+            "variant": self.entry.variant,
             "cores": race.cores,
             "data": data,
             "weights": weights,
@@ -125,10 +134,12 @@ class _Worker:
             "seed": race.seed,
         }
         answer = self._ask(task)
-        self.entry.version, self.entry.first_step = answer.get("version", ""), answer.get("first_step", 0.0)
+        if answer:
+            self.entry.version, self.entry.first_step = answer["version"], answer["first_step"]
+            self.entry.losses.append(answer["loss"])
 
     def take_steps(self, count: int, counted: bool) -> None:
-        answer = self._ask({"steps": count})
+        answer = self._ask({"steps": count}) if count else {}
         if answer:
             self.entry.losses += answer["losses"]
             self.entry.faults, self.entry.peak = answer["faults"] / count, answer["peak"]
@@ -142,17 +153,22 @@ class _Worker:
         """The answer; empty once the process has failed, which the entry then says."""
         if self.entry.failed:
             return {}
-        assert self.process.stdin and self.process.stdout and self.process.stderr
+        assert self.process.stdin and self.process.stdout
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(command) + "\n")
             self.process.stdin.flush()
         line = self.process.stdout.readline()
-        if not line:
-            said = self.process.stderr.read().strip().splitlines()
-            self.entry.failed = said[-1] if said else f"ended with status {self.process.wait()}"
+        answer: dict[str, Any] = json.loads(line) if line.endswith("\n") else {"failed": self._last_words()}
+        if "failed" in answer:
+            self.entry.failed = textwrap.shorten(answer["failed"], _MESSAGE, placeholder=" …")
             return {}
-        answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def _last_words(self) -> str:
+        """Of a process that has ended without an answer: its status, and the last line that it has printed."""
+        status = self.process.wait()
+        self.printed.seek(0)
+        return ": ".join([f"the process ended with status {status}", *self.printed.read().strip().splitlines()[-1:]])
 
     def close(self) -> None:
         self.process.kill()
@@ -164,24 +180,20 @@ def _workers(race: Race, images: TrainTest) -> Iterator[list[_Worker]]:
     """One for each entry, until the block ends."""
     workers: list[_Worker] = []
     weights = initial_weights(race.model.layers, race.seed)
-    arrays = {f"weight{i}": weight for i, weight in enumerate(weights)}
-    with tempfile.TemporaryDirectory() as folder:
+    arrays: dict[str, Any] = {f"weight{i}": weight for i, weight in enumerate(weights)}
+    for prefix, part in (("", images.train), ("test_", images.test)):
+        arrays |= {f"{prefix}images": part.images, f"{prefix}labels": part.labels}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         path = Path(folder) / "data.npz"
-        np.savez(
-            path,
-            images=images.train.images,
-            labels=images.train.labels,
-            test_images=images.test.images,
-            test_labels=images.test.labels,
-            **arrays,
-        )
-        try:
-            for framework, variant in race.entries:
-                workers.append(_Worker(race, framework, variant, str(path), len(weights)))
-            yield workers
-        finally:
-            for worker in workers:
-                worker.close()
+        np.savez(path, **arrays)
+        for framework, variant in race.entries:
+            # What a framework prints goes to a file; a pipe that nobody reads would fill up.
+            printed = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))
+            worker = _Worker(framework, variant, len(race.cores), printed)
+            stack.callback(worker.close)  # before it is waited for: that can be interrupted
+            workers.append(worker)
+            worker.take_first_step(race, str(path), len(weights))
+        yield workers
 
 
 def _environment(threads: int) -> dict[str, str]:

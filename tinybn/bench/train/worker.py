@@ -1,12 +1,13 @@
 """The process in which one framework trains. Run as a script; commands and answers are lines of JSON.
 
-The first line says what to train and on which cores: they are taken before the framework is imported, whose threads
-then know no others. After that each line is a command:
+The first line says what to train and on which cores: they are taken before NumPy and the framework are imported, whose
+threads then know no others. The answer has the framework's version, and the seconds and the loss of the first step.
+After that each line is a command:
 
-    {"steps": n}        take so many steps; the answer has the seconds of each, and the loss
+    {"steps": n}        take so many steps; the answer has the seconds and the loss of each
     {"accuracy": true}  the answer has the accuracy on the test images
 
-The end of the input ends it.
+The answer to what could not be done is {"failed": why}, the last one. The end of the input ends the process, too.
 """
 
 import importlib
@@ -16,21 +17,34 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 _EVALUATED = 500  # test images at a time
 
 
 def main() -> None:
     """Answer the commands on standard input."""
-    task = json.loads(sys.stdin.readline())
+    with os.fdopen(os.dup(1), "w") as pipe:
+        os.dup2(2, 1)  # what a framework prints is no answer
+        for answer in _answers():
+            pipe.write(json.dumps(answer) + "\n")
+            pipe.flush()
+
+
+def _answers() -> Iterator[dict[str, Any]]:
+    try:
+        yield from _obey(json.loads(sys.stdin.readline()))
+    except Exception as error:
+        yield {"failed": f"{type(error).__name__}: {error}"}
+
+
+def _obey(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, task["cores"])
-    began = time.perf_counter()
+    import numpy as np
+
     framework = importlib.import_module(f"with_{task['framework']}")
-    imported = time.perf_counter() - began
     with np.load(task["data"]) as data:
         images, labels, test = data["images"], data["labels"], (data["test_images"], data["test_labels"])
         weights = [data[f"weight{i}"] for i in range(task["weights"])]
@@ -38,16 +52,14 @@ def main() -> None:
         task["layers"], weights, task["optimizer"], task["lr"], len(task["cores"]), task["variant"]
     )
     batches = _batches(images, labels, task["batch"], task["seed"])
-    began = time.perf_counter()
-    first = float(trainer.step(trainer.batch(*next(batches))))
-    first_step = time.perf_counter() - began
-    _answer({"version": framework.Trainer.version, "import": imported, "first_step": first_step, "loss": first})
+    first = _steps(trainer, batches, 1)
+    yield {"version": framework.Trainer.version, "first_step": first["seconds"][0], "loss": first["losses"][0]}
     for line in sys.stdin:
         command = json.loads(line)
         if "steps" in command:
-            _answer(_steps(trainer, batches, command["steps"]))
+            yield _steps(trainer, batches, command["steps"])
         else:
-            _answer({"accuracy": _accuracy(trainer, *test)})
+            yield {"accuracy": _accuracy(trainer, *test)}
 
 
 def _steps(trainer: Any, batches: Iterator[Any], count: int) -> dict[str, Any]:
@@ -72,7 +84,9 @@ def _accuracy(trainer: Any, images: Any, labels: Any) -> float:
 
 
 def _batches(images: Any, labels: Any, size: int, seed: int) -> Iterator[Any]:
-    """Batches for ever, in the same order for every framework."""
+    """Batches for ever, in the same order for every framework. There are images for one at least."""
+    import numpy as np
+
     generator = np.random.default_rng(seed)
     while True:
         order = generator.permutation(len(images))
@@ -83,20 +97,22 @@ def _batches(images: Any, labels: Any, size: int, seed: int) -> Iterator[Any]:
 
 def _pixels(images: Any) -> Any:
     """Bytes (B, 28, 28) as float32 (B, 1, 28, 28), 0 to 1."""
-    x = images.astype(np.float32)
-    x /= np.float32(255)
+    x = images.astype("float32")
+    x /= 255
     return x[:, None]
 
 
 def _peak() -> int:
-    """Bytes of memory that this process has had at the most."""
+    """Bytes of memory that this process has had at the most.
+
+    Linux's rusage counts what the process that has started this one had. Its /proc does not.
+    """
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size if sys.platform == "darwin" else size * 1024
-
-
-def _answer(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
