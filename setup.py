@@ -62,7 +62,7 @@ LEVELS = {"baseline": [], "v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4"]
 
 # Products may be fused with the addition behind them: twice the speed, and one rounding less. Their bits are those of the
 # instruction set. clang would use half of a v4 processor's vectors.
-PRODUCTS = ("products", "convolution")
+PRODUCTS = ("products", "convolution", "winograd")
 PRODUCT_FLAGS = ["-ffp-contract=fast"]
 WIDE_VECTORS = {"v4": ["-mprefer-vector-width=512"]}
 

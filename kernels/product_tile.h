@@ -130,7 +130,7 @@ static void NAMED(tinybn_tile, VALUE)(
 
 /* to (columns, rows) = from (rows, columns), whose rows are so far apart, in blocks of four by four. Rows of `to` are
    finished one after the other. */
-static void NAMED(tinybn_transpose, VALUE)(
+static inline void NAMED(tinybn_transpose, VALUE)(
     VALUE *to, ptrdiff_t to_row, const VALUE *from, ptrdiff_t from_row, ptrdiff_t rows, ptrdiff_t columns)
 {
     typedef VALUE four __attribute__((vector_size(4 * sizeof(VALUE)), aligned(sizeof(VALUE)), may_alias));

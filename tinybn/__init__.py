@@ -34,6 +34,7 @@ from tinybn.functional.sets import *
 from tinybn.functional.shape import *
 from tinybn.functional.sorting import *
 from tinybn.functional.triangle import *
+from tinybn.kernels.convolve_winograd import set_winograd
 from tinybn.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, strict_float32
 from tinybn.random import default_generator, manual_seed
 from tinybn.saved import needs

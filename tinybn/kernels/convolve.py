@@ -7,6 +7,7 @@ that is not channels-last is copied. A 4-D array with one channel is both; it co
 import numpy as np
 
 from tinybn._typing import Array, Shape
+from tinybn.kernels import convolve_winograd as winograd
 from tinybn.kernels.table import chosen
 from tinybn.kernels.windows import Geometry, Windows, forward_taps, phases, windows
 from tinybn.threads import get_num_threads
@@ -29,8 +30,12 @@ def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Geometry) -> A
     dtype, (x, weight) = _computable(x, weight)
     kernel, g = weight.shape[2:], geometry.groups
     p, q = geometry.output_size(x.shape[2:], kernel)
-    y = np.empty((len(x), p, q, len(weight)), x.dtype)
     last = channels_last(x)
+    if winograd.pays(*weight.shape[:2], kernel, geometry, (p, q)):
+        threads = _threads(2 * len(x) * p * q * weight.size, len(x))
+        y = winograd.correlate(last, weight, bias, (p, q), geometry.padding, False, threads)
+        return like_input(x, y).astype(dtype, copy=False)
+    y = np.empty((len(x), p, q, len(weight)), x.dtype)
     view = windows(
         last.shape[1:],
         (p, q),
@@ -53,8 +58,13 @@ def conv2d_input_grad(dy: Array, weight: Array, geometry: Geometry, shape: Shape
     """The gradient of `conv2d` for its input, of the given shape (N, C, H, W)."""
     dtype, (dy, weight) = _computable(dy, weight)
     n, c, h, w = shape
-    (sh, sw), g = geometry.stride, geometry.groups
-    dx, last = np.empty((n, h, w, c), dy.dtype), channels_last(dy)
+    (sh, sw), (ph, pw), g = geometry.stride, geometry.padding, geometry.groups
+    last = channels_last(dy)
+    if winograd.pays(*weight.shape[:2], weight.shape[2:], geometry, (h, w)) and max(ph, pw) <= 2:
+        threads = _threads(2 * n * h * w * weight.size, n)
+        dx = winograd.correlate(last, weight, None, (h, w), (2 - ph, 2 - pw), True, threads)
+        return like_input(dy, dx).astype(dtype, copy=False)
+    dx = np.empty((n, h, w, c), dy.dtype)
     if g == 1 and c <= _FEW_CHANNELS and weight.shape[3] * c >= _FEW_CHANNELS and h * w * c <= _SPREAD_IMAGE:
         _spread(dx, last, weight, geometry)
         return like_input(dy, dx).astype(dtype, copy=False)
@@ -93,6 +103,9 @@ def conv2d_weight_grad(dy: Array, x: Array, geometry: Geometry, shape: Shape) ->
     k, _, g = shape[0], shape[1], geometry.groups
     dy, x = channels_last(dy), channels_last(x)
     n, p, q, _ = dy.shape
+    if winograd.pays(*shape[:2], shape[2:], geometry, (p, q)):
+        made = winograd.weight_gradient(dy, x, geometry.padding, _threads(18 * dy.size * shape[1], n))
+        return made.astype(dtype, copy=False)
     taps = forward_taps(shape[2:], geometry.dilation)
     view = windows(x.shape[1:], (p, q), taps, geometry.stride, geometry.padding, g, x.itemsize)
     weight = np.empty(shape, x.dtype)

@@ -1,0 +1,24 @@
+from tinybn._typing import Array
+
+def scratch_values(P: int, Q: int, C: int, K: int) -> int: ...
+def transform_weights(u: Array, weight: Array, turned: bool) -> None: ...
+def winograd(
+    y: Array,
+    x: Array,
+    u: Array,
+    bias: Array | None,
+    scratch: Array,
+    top: int,
+    left: int,
+    threads: int,
+) -> None: ...
+def winograd_weights(
+    sums: Array,
+    x: Array,
+    dy: Array,
+    scratch: Array,
+    top: int,
+    left: int,
+    threads: int,
+) -> None: ...
+def weights_of_sums(weight: Array, sums: Array, threads: int) -> None: ...
