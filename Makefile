@@ -48,7 +48,7 @@ setup: $(TEST)  ## set up .venv for the tests, and stop there
 
 clean:  ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -f tinybn/kernels/*.so tinybn/kernels/*.pyd
+	find tinybn \( -name '*.so' -o -name '*.pyd' \) -delete
 	find tinybn tests examples tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The old kernels go first: were they to stay, a kernel that does not compile any more would not be noticed.
@@ -65,7 +65,7 @@ $(PACKAGE): pyproject.toml setup.py $(wildcard kernels/*) $(STALE)
 	else \
 	    echo "updating $(VENV): builds the kernels, about a minute"; \
 	fi
-	@rm -f $@ tinybn/kernels/*.so
+	@rm -f $@ && find tinybn -name '*.so' -delete
 	@$(PIP) -e .
 	@ls tinybn/kernels/*.so >/dev/null 2>&1 || \
 	    echo "note: the kernels did not build (no C compiler?), slower NumPy versions serve;" \

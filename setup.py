@@ -1,7 +1,9 @@
-"""Builds the Cython kernels; everything else about the package stands in pyproject.toml.
+"""Builds the Cython kernels, and compiles the Python that runs at each op; the rest stands in pyproject.toml.
 
 Every ``kernels/NAME.pyx`` becomes the module ``tinybn.kernels.NAME``, and on x86-64 also ``NAME_v3`` (AVX2) and
 ``NAME_v4`` (AVX-512): the same C, compiled for those levels. Which one serves is decided at import.
+
+The modules of COMPILED_PYTHON are compiled as they stand: the same source, without the interpreter.
 
 * No OpenMP in the compiler: the kernels are built without it and run on one thread.
 * No compiler at all: the package installs without them and falls back on the NumPy twins.
@@ -11,6 +13,7 @@ Environment variables:
 * ``CC``, ``CFLAGS``, ``LDFLAGS``: the compiler and its further flags, as setuptools understands them.
 * ``TINYBN_REQUIRE_COMPILED=1``: a kernel that does not build fails the installation.
 * ``TINYBN_BUILDS=baseline,v4``: make only these of the builds ``baseline``, ``v3`` and ``v4``.
+* ``TINYBN_COMPILE_PYTHON=0``: leave Python to the interpreter. The debug and sanitizer builds do so anyway.
 * ``TINYBN_DEBUG=1``: checks of bounds, negative indices and uninitialized memoryviews, C assertions and debug symbols.
 * ``TINYBN_SANITIZE=1``: stop at the first bad access to memory (AddressSanitizer) or undefined behaviour. Python has
   to run with the sanitizer's library: CONTRIBUTING.md tells how. Goes together with ``TINYBN_DEBUG=1``.
@@ -60,6 +63,21 @@ UNIX_FLAGS = [*FLAGS, *SANITIZERS, *WARNINGS, "-ffp-contract=off", "-fno-math-er
 # The flags that make the difference. A compiler that refuses them leaves that build out.
 LEVELS = {"baseline": [], "v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4"]}
 
+# Python that runs at each op of a training step. Compiled, a step of small layers spends 100 µs in it instead of 160. Each
+# is still what runs where there is no compiler, and in a clone as soon as it has been edited (tinybn/_edited.py).
+COMPILED_PYTHON = [
+    *("_tensor", "autograd", "saved", "starts", "storage"),
+    *("functional/activation", "functional/affine", "functional/arguments", "functional/conv", "functional/loss"),
+    *("functional/normalization", "functional/pooling", "functional/shape"),
+    *("kernels/convolve", "kernels/losses", "kernels/matmul", "kernels/pointwise", "kernels/updates"),
+    *("nn/activation", "nn/container", "nn/conv", "nn/linear", "nn/module", "nn/normalization", "nn/pooling"),
+    *("ops/_call", "ops/conv", "ops/elementwise", "ops/linalg", "ops/loss", "ops/normalization", "ops/pool", "ops/shape"),
+    *("optim/adam", "optim/optimizer", "optim/sgd"),
+]
+COMPILE_PYTHON = os.environ.get("TINYBN_COMPILE_PYTHON", "1") == "1" and "baseline" in BUILDS and not (DEBUG or SANITIZE)
+PYTHON_DIRECTIVES = {"language_level": 3, "binding": True, "annotation_typing": False}
+PYTHON_FLAGS = ["-O2", "-g0", "-w"]  # -w: what gcc suspects in the C is Cython's, which has written it
+
 # Products may be fused with the addition behind them: twice the speed, and one rounding less. Their bits are those of the
 # instruction set. clang would use half of a v4 processor's vectors.
 PRODUCTS = ("products", "convolution", "winograd")
@@ -105,6 +123,15 @@ class Kernel(Extension):
         )
 
 
+class PythonModule(Extension):
+    """A module of the package, compiled as it stands."""
+
+    level = "baseline"  # for any processor
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"tinybn.{name.replace('/', '.')}", [f"tinybn/{name}.py"], optional=not REQUIRED)
+
+
 class BuildKernels(build_ext):
     """Translates and compiles the kernels with the flags that the compiler at hand understands."""
 
@@ -128,6 +155,9 @@ class BuildKernels(build_ext):
         self._translate()
         common = [*(MSVC_FLAGS if msvc else UNIX_FLAGS), *openmp]
         for kernel in self.extensions:
+            if isinstance(kernel, PythonModule):
+                kernel.extra_compile_args = [] if msvc else PYTHON_FLAGS
+                continue
             kernel.extra_compile_args = [*common, *LEVELS[kernel.level]]
             if kernel.original.rpartition(".")[2] in PRODUCTS and not msvc:
                 kernel.extra_compile_args += [*PRODUCT_FLAGS, *WIDE_VECTORS.get(kernel.level, [])]
@@ -143,7 +173,17 @@ class BuildKernels(build_ext):
 
         The name must be right within the C as well: by it a module enters itself into sys.modules.
         """
-        once = {kernel.original: Extension(kernel.original, kernel.sources) for kernel in self.extensions}
+        python = {module.name: module for module in self.extensions if isinstance(module, PythonModule)}
+        kernels = [kernel for kernel in self.extensions if isinstance(kernel, Kernel)]
+        for module in cythonize(
+            [Extension(module.name, module.sources) for module in python.values()],
+            compiler_directives=PYTHON_DIRECTIVES,
+            build_dir="build/cython",
+            force=True,
+            quiet=True,
+        ):
+            python[module.name].sources = module.sources
+        once = {kernel.original: Extension(kernel.original, kernel.sources) for kernel in kernels}
         translated = cythonize(
             list(once.values()),
             compiler_directives=DIRECTIVES,
@@ -153,7 +193,7 @@ class BuildKernels(build_ext):
             quiet=True,
         )
         sources = {extension.name: Path(extension.sources[0]) for extension in translated}
-        for kernel in self.extensions:
+        for kernel in kernels:
             source = sources[kernel.original]
             if kernel.name != kernel.original:
                 text = source.read_text(encoding="utf-8")
@@ -166,7 +206,8 @@ class BuildKernels(build_ext):
     def _record(self, common: list[str]) -> list[tuple[str, str]]:
         """Macros by which `tinybn.kernels.cpu` knows what it and its neighbours were built with."""
         given = getattr(self.compiler, "compiler_so", [])[1:]  # by Python's own configuration and by CFLAGS
-        levels = {kernel.level for kernel in self.extensions if kernel.name.rpartition(".")[2] not in PLAIN}
+        kernels = [kernel for kernel in self.extensions if isinstance(kernel, Kernel)]
+        levels = {kernel.level for kernel in kernels if kernel.name.rpartition(".")[2] not in PLAIN}
         flags = {level: " ".join([*given, *common, *LEVELS[level]]) for level in sorted(levels)}
         text = ";".join(f"{level}:{words}" for level, words in flags.items())
         text = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -193,6 +234,7 @@ setup(
         Kernel(source, level)
         for source in sorted(Path("kernels").glob("*.pyx"))
         for level in (BUILDS if source.stem not in PLAIN else ["baseline"])
-    ],
+    ]
+    + [PythonModule(name) for name in COMPILED_PYTHON if COMPILE_PYTHON],
     cmdclass={"build_ext": BuildKernels},
 )

@@ -20,7 +20,7 @@ every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relati
 
 # A module may import from its own layer and from those before it.
 ORDER = [
-    {"errors", "random", "threads", "modes", "silence", "storage", "anomaly", "saved", "hooks", "_typing"},
+    {"errors", "random", "threads", "modes", "silence", "storage", "anomaly", "saved", "hooks", "_edited", "_typing"},
     {"kernels"},
     {"memory"},
     {"ops"},

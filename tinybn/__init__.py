@@ -7,12 +7,16 @@
 >>> tb.optim.SGD(model.parameters(), lr=0.1).step()
 """
 
-# ruff: noqa: F401, F403  # what a room of tinybn.functional offers is its __all__
+# ruff: noqa: E402, F401, F403, I001  # edited sources first; and what a room of tinybn.functional offers is its __all__
 
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 from numpy import dtype
+
+from tinybn._edited import prefer_edited_sources as _prefer_edited_sources
+
+_prefer_edited_sources()
 
 from tinybn import data, errors, functional, kernels, memory, nn, ops, optim, train
 from tinybn._tensor import Tensor, as_tensor, from_numpy, tensor

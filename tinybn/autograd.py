@@ -325,22 +325,21 @@ def _leading_to(wanted: set[Vertex], order: list[Vertex]) -> tuple[set[Vertex], 
 
 def _saved_as_tensors(node: Node) -> tuple[Any, ...]:
     """What the node saved, inputs and output as Tensors that stand where they stood in the graph."""
+    return tuple([_saved_as_tensor(node, saved) for saved in node.saved])
 
-    def find(saved: Any) -> Any:
-        if not isinstance(saved, ndarray):
-            return saved
-        if id(saved) == node.out_id:
-            return result(saved, True, node)
-        for source in node.inputs:
-            if isinstance(source, Variable):
-                if source.array is saved:
-                    return source
-            elif source is not None and source.out_id == id(saved):
-                return result(saved, True, source)
+
+def _saved_as_tensor(node: Node, saved: Any) -> Any:
+    if not isinstance(saved, ndarray):
         return saved
-
-    result = Variable.result
-    return tuple(find(saved) for saved in node.saved)
+    if id(saved) == node.out_id:
+        return Variable.result(saved, True, node)
+    for source in node.inputs:
+        if isinstance(source, Variable):
+            if source.array is saved:
+                return source
+        elif source is not None and source.out_id == id(saved):
+            return Variable.result(saved, True, source)
+    return saved
 
 
 def _copied(g: Any) -> Any:
