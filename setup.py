@@ -63,23 +63,25 @@ UNIX_FLAGS = [*FLAGS, *SANITIZERS, *WARNINGS, "-ffp-contract=off", "-fno-math-er
 # The flags that make the difference. A compiler that refuses them leaves that build out.
 LEVELS = {"baseline": [], "v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4"]}
 
-# Python that runs at each op of a training step. Compiled, a step of small layers spends 100 µs in it instead of 160. Each
-# is still what runs where there is no compiler, and in a clone as soon as it has been edited (tinybn/_edited.py).
+# Python that runs at each op of a training step. Compiled, a step of small layers spends 100 µs in it instead of 160.
+# Each is still what runs where there is no compiler, and in a clone as soon as it has been edited (tinybn/_edited.py).
 COMPILED_PYTHON = [
     *("_tensor", "autograd", "saved", "starts", "storage"),
     *("functional/activation", "functional/affine", "functional/arguments", "functional/conv", "functional/loss"),
     *("functional/normalization", "functional/pooling", "functional/shape"),
     *("kernels/convolve", "kernels/losses", "kernels/matmul", "kernels/pointwise", "kernels/updates"),
     *("nn/activation", "nn/container", "nn/conv", "nn/linear", "nn/module", "nn/normalization", "nn/pooling"),
-    *("ops/_call", "ops/conv", "ops/elementwise", "ops/linalg", "ops/loss", "ops/normalization", "ops/pool", "ops/shape"),
+    *("ops/_call", "ops/conv", "ops/elementwise", "ops/linalg", "ops/loss", "ops/normalization"),
+    *("ops/pool", "ops/shape"),
     *("optim/adam", "optim/optimizer", "optim/sgd"),
 ]
-COMPILE_PYTHON = os.environ.get("TINYBN_COMPILE_PYTHON", "1") == "1" and "baseline" in BUILDS and not (DEBUG or SANITIZE)
+COMPILE_PYTHON = "baseline" in BUILDS and not DEBUG and not SANITIZE
+COMPILE_PYTHON = COMPILE_PYTHON and os.environ.get("TINYBN_COMPILE_PYTHON", "1") == "1"
 PYTHON_DIRECTIVES = {"language_level": 3, "binding": True, "annotation_typing": False}
 PYTHON_FLAGS = ["-O2", "-g0", "-w"]  # -w: what gcc suspects in the C is Cython's, which has written it
 
-# Products may be fused with the addition behind them: twice the speed, and one rounding less. Their bits are those of the
-# instruction set. clang would use half of a v4 processor's vectors.
+# Products may be fused with the addition behind them: twice the speed, and one rounding less. Their bits are those of
+# the instruction set. clang would use half of a v4 processor's vectors.
 PRODUCTS = ("products", "convolution", "winograd")
 PRODUCT_FLAGS = ["-ffp-contract=fast"]
 WIDE_VECTORS = {"v4": ["-mprefer-vector-width=512"]}

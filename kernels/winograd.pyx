@@ -62,7 +62,7 @@ cdef struct Work:
     char *scratch
 
 
-def scratch_values(Py_ssize_t P, Py_ssize_t Q, Py_ssize_t C, Py_ssize_t K):
+def winograd_scratch(Py_ssize_t P, Py_ssize_t Q, Py_ssize_t C, Py_ssize_t K):
     """How many values of scratch memory a thread needs: an image with its edges, v, and a panel of m or the transformed dy."""
     cdef Py_ssize_t down = (P + 1) // 2, across = (Q + 1) // 2
     return (2 * down + 2) * (2 * across + 2) * C + 16 * _block(down * across, C) * (C + max(K, <Py_ssize_t>PANEL))
@@ -152,7 +152,7 @@ cdef _set(
         raise ShapeError(f"{name}: an output {(<object>y).shape} of an input {(<object>x).shape} with edges {top}, {left}")
     if bias is not None and (np.PyArray_NDIM(bias) != 1 or bias.shape[0] != y.shape[3]):
         raise ShapeError(f"{name}: expected a bias of {y.shape[3]}, got {(<object>bias).shape}")
-    needed = scratch_values(y.shape[1], y.shape[2], x.shape[3], y.shape[3])
+    needed = winograd_scratch(y.shape[1], y.shape[2], x.shape[3], y.shape[3])
     if (np.PyArray_NDIM(scratch) != 2 or scratch.shape[0] < threads or scratch.shape[1] < needed
             or not np.PyArray_ISWRITEABLE(scratch)):
         raise ShapeError(f"{name}: expected writable scratch of ({threads}, {needed}), got {(<object>scratch).shape}")

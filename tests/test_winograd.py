@@ -58,11 +58,11 @@ SIZES = [  # images, channels in and out, height and width, padding
 @pytest.mark.parametrize("n, c, k, size, padding", SIZES)
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-6), ("float64", 5e-15)])
 def test_convolution_and_its_gradients_are_those_of_plain_sums(n, c, k, size, padding, dtype, tolerance):
-    """The error against float64, relative to the largest value: 4e-7 at the most in float32. float64's is that of both."""
+    """The error, relative to the largest value, is 4e-7 at the most in float32. In float64 it is that of both."""
     geometry = Geometry(padding=padding)
     given = data(0, n, c, k, size, padding, dtype)
     exact = tuple(a.astype("float64") for a in given)
-    assert convolve_winograd.pays(k, c, (3, 3), geometry, given[3].shape[2:])
+    assert convolve_winograd.pays((k, c, 3, 3), geometry, given[3].shape[2:])
     tb.set_winograd(False)
     try:
         wanted = [function() for function in three_functions(*exact, geometry)]
@@ -97,8 +97,8 @@ def test_it_is_another_way_and_can_be_switched_off():
     ],
 )
 def test_other_convolutions_do_without_it(k, c, kernel, geometry, out):
-    assert not convolve_winograd.pays(k, c, kernel, geometry, out)
-    assert convolve_winograd.pays(32, 32, (3, 3), Geometry(), (9, 9)) == kernels.COMPILED
+    assert not convolve_winograd.pays((k, c, *kernel), geometry, out)
+    assert convolve_winograd.pays((32, 32, 3, 3), Geometry(), (9, 9)) == kernels.COMPILED
 
 
 def test_only_true_and_false_switch_it():
@@ -124,7 +124,8 @@ def test_contiguous_inputs_give_contiguous_outputs_of_the_same_values():
     x, weight, bias, dy = data(3, 2, 32, 32, (9, 9), (1, 1), "float32")
     rows = [np.ascontiguousarray(a) for a in (x, weight, bias, dy)]
     geometry = Geometry(padding=(1, 1))
-    for last, first in zip(three_functions(x, weight, bias, dy, geometry), three_functions(*rows, geometry), strict=True):
+    pairs = zip(three_functions(x, weight, bias, dy, geometry), three_functions(*rows, geometry), strict=True)
+    for last, first in pairs:
         assert np.array_equal(last(), first())
     assert convolve.conv2d(*rows[:3], geometry).flags.c_contiguous
 
@@ -178,7 +179,8 @@ def test_compiled_and_twin_agree(size, dtype):
         got, expected = np.full_like(out, np.nan), np.full_like(out, np.nan)
         twin(expected, *others)
         compiled(got, *others)
-        np.testing.assert_allclose(got, expected, rtol=0, atol=(1e-5 if dtype == "float32" else 1e-13) * np.abs(expected).max())
+        tolerance = 1e-5 if dtype == "float32" else 1e-13
+        np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
 @COMPILED

@@ -7,7 +7,7 @@
 >>> tb.optim.SGD(model.parameters(), lr=0.1).step()
 """
 
-# ruff: noqa: E402, F401, F403, I001  # edited sources first; and what a room of tinybn.functional offers is its __all__
+# ruff: noqa: E402, F401, F403  # edited sources first; and what a room of tinybn.functional offers is its __all__
 
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
 """In a clone, a module that has been edited since it was compiled runs from its source.
 
-The build compiles some modules of plain Python beside their sources (`setup.py`), and Python would go on importing what was
-compiled. Who changes a line here wants to see it run.
+The build compiles some modules of plain Python beside their sources (`setup.py`), and Python would go on importing what
+was compiled. Who changes a line here wants to see it run.
 """
 
 import sys
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class EditedSources(MetaPathFinder):
-    """Finds modules of this package whose ``.py`` is newer than the compiled module beside it; Python finds the others."""
+    """Finds modules of this package whose ``.py`` is newer than what was compiled of it; Python finds the others."""
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if not name.startswith("tinybn."):

@@ -1,21 +1,21 @@
 """Convolution of 3×3 by Winograd's F(2×2, 3×3), where it pays: `/kernels/winograd.pyx` on channels-last arrays.
 
-It takes 2.25 times fewer multiplications, and in float32 its results are as exact: the largest error, relative to the largest
-value, is 2e-7 to 4e-7 (`tests/test_winograd.py` measures it), that of the plain sums 3e-7 to 7e-7. Which sizes it is used for
-stands in a table and never depends on a timing, so the same program gives the same bits.
+It takes 2.25 times fewer multiplications, and in float32 its results are as exact: the largest error, relative to
+the largest value, is 2e-7 to 4e-7 (`tests/test_winograd.py` holds it to 1e-6), that of the plain sums 3e-7 to 7e-7. The sizes
+that it is used for stand in a table and never depend on a timing, so that the same program gives the same bits.
 """
 
 import os
 
 import numpy as np
 
-from tinybn._typing import Array
-from tinybn.kernels.table import COMPILED, chosen, modules
+from tinybn._typing import Array, Shape
+from tinybn.kernels.table import COMPILED, chosen
 from tinybn.kernels.windows import Geometry
 
-# From so many channels in and out, each a multiple of 16, and so many places of the output on. One core, batch 64, plain and
-# Winograd, µs, forward / weights' gradient: 32→64 at 14×14 1,900 / 1,950 and 1,300 / 1,140; 64→128 at 7×7 2,000 / 2,250 and
-# 1,680 / 2,050; 16→16 at 28×28 1,280 / 1,240 and 1,150 / 1,020; 32→64 at 4×4 180 / 260 and 175 / 240.
+# From so many channels in and out, each a multiple of 16, and so many places of the output on. One core, batch 64,
+# plain and Winograd, µs, forward / weights' gradient: 32→64 at 14×14 1,900 / 1,950 and 1,300 / 1,140; 64→128 at 7×7 2,000 /
+# 2,250 and 1,680 / 2,050; 16→16 at 28×28 1,280 / 1,240 and 1,150 / 1,020; 32→64 at 4×4 180 / 260 and 175 / 240.
 LEAST_CHANNELS = 32
 LEAST_PLACES = 49
 VECTOR = 16
@@ -45,12 +45,13 @@ def set_winograd(enabled: bool) -> None:
     _enabled = enabled
 
 
-def pays(k: int, c: int, kernel: tuple[int, ...], geometry: Geometry, out: tuple[int, ...]) -> bool:
-    """Whether a convolution from c to k channels with P×Q outputs is one of those in the table."""
+def pays(weight: Shape, geometry: Geometry, out: tuple[int, ...]) -> bool:
+    """Whether a convolution with a weight (K, C, R, S) and P×Q outputs is one of those in the table."""
+    k, c, *kernel = weight
     return (
         _enabled
         and COMPILED
-        and kernel == (3, 3)
+        and kernel == [3, 3]
         and (geometry.stride, geometry.dilation, geometry.groups) == ((1, 1), (1, 1), 1)
         and min(k, c) >= LEAST_CHANNELS
         and not (k % VECTOR or c % VECTOR)
@@ -84,4 +85,4 @@ def weight_gradient(dy: Array, x: Array, edge: tuple[int, int], threads: int) ->
 
 
 def _scratch(out: tuple[int, int], c: int, k: int, like: Array, threads: int) -> Array:
-    return np.empty((threads, modules["winograd"].scratch_values(*out, c, k) + 64), like.dtype)
+    return np.empty((threads, chosen["winograd_scratch"](*out, c, k) + 64), like.dtype)

@@ -477,6 +477,11 @@ _G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 _A = np.array([[1, 0], [1, 1], [1, -1], [0, -1]], float)
 
 
+def winograd_scratch(P: int, Q: int, C: int, K: int) -> int:
+    """How many values of scratch memory a thread needs: here none."""
+    return 0
+
+
 def transform_weights(u: Array, weight: Array, turned: bool) -> None:
     """u (16, C, K) of weight (K, C, 3, 3); turned: (16, K, C), the taps the other way round."""
     axes, g = ("ia,kcab,jb->ijkc", weight[:, :, ::-1, ::-1]) if turned else ("ia,kcab,jb->ijck", weight)
@@ -521,5 +526,5 @@ def _image_tiles(x: Array, p: int, q: int, top: int, left: int) -> Array:
     down, across = -(-p // 2), -(-q // 2)
     image = np.zeros((n, 2 * down + 2, 2 * across + 2, c), x.dtype)
     image[:, top : top + h, left : left + w] = x[:, :, : 2 * across + 2 - left]
-    tiles = np.lib.stride_tricks.sliding_window_view(image, (4, 4), axis=(1, 2))[:, ::2, ::2]  # (N, down, across, C, 4, 4)
+    tiles = np.lib.stride_tricks.sliding_window_view(image, (4, 4), axis=(1, 2))[:, ::2, ::2]  # (N, down, …, C, 4, 4)
     return np.einsum("ai,npqcab,bj->ijnpqc", _B, tiles, _B).reshape(16, n * down * across, c)

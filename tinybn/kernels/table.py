@@ -17,7 +17,7 @@ NAMES = {
     "pooling": ["max_pool2d", "max_pool2d_backward", "scatter_plane"],
     "products": ["multiply"],
     "special": ["erf"],
-    "winograd": ["transform_weights", "winograd", "winograd_weights", "weights_of_sums"],
+    "winograd": ["winograd_scratch", "transform_weights", "winograd", "winograd_weights", "weights_of_sums"],
 }
 
 BUILD, _modules = builds.load(*NAMES)
