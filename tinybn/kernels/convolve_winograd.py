@@ -1,8 +1,9 @@
 """Convolution of 3×3 by Winograd's F(2×2, 3×3), where it pays: `/kernels/winograd.pyx` on channels-last arrays.
 
 It takes 2.25 times fewer multiplications, and in float32 its results are as exact: the largest error, relative to
-the largest value, is 2e-7 to 4e-7 (`tests/test_winograd.py` holds it to 1e-6), that of the plain sums 3e-7 to 7e-7. The sizes
-that it is used for stand in a table and never depend on a timing, so that the same program gives the same bits.
+the largest value, is 2e-7 to 4e-7 (`tests/test_winograd.py` holds it to 1e-6), that of the plain sums 3e-7 to 7e-7.
+The sizes that it is used for stand in a table and never depend on a timing, so that the same program gives the same
+bits.
 """
 
 import os
@@ -14,8 +15,8 @@ from tinybn.kernels.table import COMPILED, chosen
 from tinybn.kernels.windows import Geometry
 
 # From so many channels in and out, each a multiple of 16, and so many places of the output on. One core, batch 64,
-# plain and Winograd, µs, forward / weights' gradient: 32→64 at 14×14 1,900 / 1,950 and 1,300 / 1,140; 64→128 at 7×7 2,000 /
-# 2,250 and 1,680 / 2,050; 16→16 at 28×28 1,280 / 1,240 and 1,150 / 1,020; 32→64 at 4×4 180 / 260 and 175 / 240.
+# plain and Winograd, µs, forward / weights' gradient: 32→64 at 14×14 1,900 / 1,950 and 1,300 / 1,140; 64→128 at 7×7
+# 2,000 / 2,250 and 1,680 / 2,050; 16→16 at 28×28 1,280 / 1,240 and 1,150 / 1,020; 32→64 at 4×4 180 / 260 and 175 / 240.
 LEAST_CHANNELS = 32
 LEAST_PLACES = 49
 VECTOR = 16
