@@ -16,7 +16,7 @@ from tinybn.errors import GraphError, misfit
 from tinybn.hooks import Watch
 from tinybn.modes import CHECK, RECORD, set_grad_enabled, state
 from tinybn.ops import call, clone, sum_to
-from tinybn.saved import check_runnable, freed, needed
+from tinybn.saved import as_tensors, check_runnable, freed, needed
 from tinybn.silence import SILENT, restore, set_state
 from tinybn.starts import check_gradients, check_inputs, listed, starting_gradients
 from tinybn.storage import clock, mark_changed, note_view
@@ -232,14 +232,15 @@ def _walk(
     try:
         # vertex → the sum of the gradients that have reached it
         pending: dict[Vertex, Any] = starting_gradients(name, outputs, given, create_graph)
-        order = _inputs_first(pending)
+        order, leaves = _inputs_first(pending)
         wanted = None if inputs is None else {x.node or x for x in inputs}
         towards, idle = (None, set()) if wanted is None else _leading_to(wanted, order)
         check_runnable(name, order, idle if towards is None or towards.issuperset(wanted or ()) else set())
         gradients: dict[Any, Variable] = {}
-        kept = {v for v in order if isinstance(v, Variable) and v.tracked} if wanted is None else wanted
+        kept = {leaf for leaf in leaves if leaf.tracked} if wanted is None else wanted
+        watched = [v for v in order if v.watch is not None]
         if name == "backward":
-            kept |= {v for v in order if v.watch is not None and v.watch.tensor is not None}
+            kept |= {v for v in watched if v.watch.tensor is not None}  # type: ignore[union-attr]
         for vertex in kept & pending.keys():
             pending[vertex] = _copied(pending[vertex])  # it may be the caller's
         retain = create_graph if retain_graph is None else retain_graph
@@ -250,7 +251,7 @@ def _walk(
                 continue
             if type(dy) is not ndarray and isinstance(dy, np.generic):  # of a 0-d array, by NumPy's arithmetic
                 dy = np.asarray(dy)
-            if vertex.watch is not None:
+            if watched and vertex.watch is not None:
                 dy = vertex.watch.run_hooks(dy, Variable.result, create_graph)
             if vertex in kept:
                 gradients[vertex] = dy if isinstance(dy, Variable) else Variable.result(dy)
@@ -270,11 +271,14 @@ def _flow(
     """Add the gradients of a node's inputs to what has reached them so far."""
     if node.backward is None:
         raise freed("backward", node)
-    saved = _saved_as_tensors(node) if create_graph else node.saved
+    saved = as_tensors(node, Variable.result) if create_graph else node.saved
     parts = node.backward(dy, *saved)
     others: list[int] = []
-    for source, part in zip(node.inputs, parts, strict=False):
-        if source is None or part is None or (towards is not None and source not in towards):
+    for i, source in enumerate(node.inputs):
+        if source is None or (towards is not None and source not in towards):
+            continue
+        part = parts[i]
+        if part is None:
             continue
         g = part() if callable(part) else part
         if g.shape != source.shape:
@@ -290,9 +294,10 @@ def _flow(
         pending[source] = g
 
 
-def _inputs_first(starts: Iterable[Vertex]) -> list[Vertex]:
-    """Every vertex behind `starts`, each after its inputs. Iterative: depth is no matter."""
+def _inputs_first(starts: Iterable[Vertex]) -> tuple[list[Vertex], list[Variable]]:
+    """Every vertex behind `starts`, each after its inputs, and the leaves among them. Iterative: depth is no matter."""
     order: list[Vertex] = []
+    leaves: list[Any] = []
     seen: set[Vertex] = set()
     stack: list[Any] = [*starts]
     while stack:
@@ -301,14 +306,15 @@ def _inputs_first(starts: Iterable[Vertex]) -> list[Vertex]:
             order.append(stack.pop())
         elif vertex not in seen:
             seen.add(vertex)
-            if not vertex.inputs:  # a leaf
+            if not vertex.inputs:
                 order.append(vertex)
+                leaves.append(vertex)
                 continue
             stack += (vertex, None)
             for source in vertex.inputs:
                 if source is not None and source not in seen:
                     stack.append(source)
-    return order
+    return order, leaves
 
 
 def _leading_to(wanted: set[Vertex], order: list[Vertex]) -> tuple[set[Vertex], set[Vertex]]:
@@ -321,25 +327,6 @@ def _leading_to(wanted: set[Vertex], order: list[Vertex]) -> tuple[set[Vertex], 
         if vertex in wanted or vertex not in idle:
             towards.add(vertex)
     return towards, idle
-
-
-def _saved_as_tensors(node: Node) -> tuple[Any, ...]:
-    """What the node saved, inputs and output as Tensors that stand where they stood in the graph."""
-    return tuple([_saved_as_tensor(node, saved) for saved in node.saved])
-
-
-def _saved_as_tensor(node: Node, saved: Any) -> Any:
-    if not isinstance(saved, ndarray):
-        return saved
-    if id(saved) == node.out_id:
-        return Variable.result(saved, True, node)
-    for source in node.inputs:
-        if isinstance(source, Variable):
-            if source.array is saved:
-                return source
-        elif source is not None and source.out_id == id(saved):
-            return Variable.result(saved, True, source)
-    return saved
 
 
 def _copied(g: Any) -> Any:

@@ -42,19 +42,39 @@ def needed(op: Any, inputs: Iterable[Any], saved: tuple[Any, ...]) -> tuple[Any,
     return picked + saved[len(picked) :] if len(saved) > len(picked) else picked  # what no gradient names is kept
 
 
+def as_tensors(node: Any, result: Callable[..., Any]) -> tuple[Any, ...]:
+    """What a node saved, inputs and output as Tensors (`result` makes them) that stand where they stood in the graph."""
+    return tuple([_as_tensor(node, saved, result) for saved in node.saved])
+
+
+def _as_tensor(node: Any, saved: Any, result: Callable[..., Any]) -> Any:
+    if not isinstance(saved, np.ndarray):
+        return saved
+    if id(saved) == node.out_id:
+        return result(saved, True, node)
+    for source in node.inputs:
+        if getattr(source, "array", None) is saved:
+            return source  # a leaf
+        if getattr(source, "out_id", None) == id(saved):
+            return result(saved, True, source)
+    return saved
+
+
 def check_runnable(name: str, vertices: Iterable[Any], idle: set[Any]) -> None:
     """Raise if a node that will run was freed, or saved something that has been changed in place since."""
     now = clock.now
     for node in vertices:
-        if node in idle:
+        if not node.inputs or node in idle:  # a leaf has no inputs
             continue
         if node.backward is None:
             raise freed(name, node)
-        if node.inputs and node.time != now:  # a leaf has no inputs
-            for value in node.saved:
-                author = changed_since(value, node.time)
-                if author is not None:
-                    raise GraphError(_stale(name, node, value, author))
+        time = node.time
+        if time == now:
+            continue
+        for value in node.saved:
+            author = changed_since(value, time)
+            if author is not None:
+                raise GraphError(_stale(name, node, value, author))
 
 
 def freed(name: str, node: Any) -> GraphError:

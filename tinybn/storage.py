@@ -65,9 +65,9 @@ def mark_changed(arrays: Array | list[Array], by: str) -> None:
 
 def changed_since(value: Any, time: int) -> str | None:
     """What changed the memory of an array, or of one in a tuple, after that time; None if nothing did."""
-    if isinstance(value, tuple):
-        return next(filter(None, (changed_since(part, time) for part in value)), None)
     if not isinstance(value, np.ndarray):
+        if isinstance(value, tuple):
+            return next(filter(None, [changed_since(part, time) for part in value]), None)
         return None
     storage = _storages.get(id(value if value.base is None else owner_of(value)))
     return storage.changed_by if storage is not None and storage.changed_at > time else None

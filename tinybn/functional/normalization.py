@@ -57,7 +57,7 @@ def batch_norm(
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
     x, mean, var, weight, bias = _checked(input, running_mean, running_var, weight, bias)
-    return apply(ops.normalize, x, weight, bias, mean=mean, var=var, eps=eps, relu=relu)
+    return apply(ops.normalize, x, weight, bias, mean, var, eps, relu)
 
 
 def batch_norm_training(
@@ -82,9 +82,7 @@ def batch_norm_training(
             f"batch_norm: one value per channel in training (input of shape {x.shape}): its variance is 0 and every "
             "output would be the bias. Use a larger batch; a loader's drop_last=True leaves out a last batch of one"
         )
-    y, _, moved = apply(
-        ops.batch_norm, x, weight, bias, eps=eps, running_mean=mean, running_var=var, momentum=momentum, relu=relu
-    )
+    y, _, moved = apply(ops.batch_norm, x, weight, bias, eps, mean, var, momentum, relu)
     if moved:
         mark_changed([array for array in (mean, var) if array is not None], "batch_norm in training")
     return y, moved
