@@ -118,7 +118,7 @@ cdef void _sigmoid_backward(floating *dx, Work *w, Py_ssize_t i) noexcept nogil:
     cdef const floating *y = <const floating *>w.b
     cdef Py_ssize_t j
     for j in range(_begin(w, i), _end(w, i)):
-        dx[j] = dy[j] * (y[j] * (1 - y[j]))
+        dx[j] = dy[j] * (y[j] * (<floating>1 - y[j]))
 
 
 cdef void _tanh_backward_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
@@ -134,7 +134,7 @@ cdef void _tanh_backward(floating *dx, Work *w, Py_ssize_t i) noexcept nogil:
     cdef const floating *y = <const floating *>w.b
     cdef Py_ssize_t j
     for j in range(_begin(w, i), _end(w, i)):
-        dx[j] = dy[j] * (1 - y[j] * y[j])
+        dx[j] = dy[j] * (<floating>1 - y[j] * y[j])
 
 
 cdef void _relu_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
@@ -165,4 +165,4 @@ cdef void _relu_backward(floating *dx, Work *w, Py_ssize_t i) noexcept nogil:
     cdef const floating *y = <const floating *>w.b
     cdef Py_ssize_t j
     for j in range(_begin(w, i), _end(w, i)):
-        dx[j] = dy[j] * (0 if y[j] <= 0 else 1)
+        dx[j] = dy[j] * (<floating>0 if y[j] <= 0 else <floating>1)

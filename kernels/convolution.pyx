@@ -13,7 +13,7 @@ Where windows reach over the edge, or the edges of a few rows' windows (a band),
 them: to scratch memory, which stays in the second-level cache. A band is a task; its size depends on the shapes alone, and
 so do the orders of all sums: the number of threads changes no bit.
 
-Outputs come first, then inputs, tables, sizes, threads.
+Outputs come first, then inputs, tables, sizes, threads. Outputs share no memory with inputs.
 """
 
 cimport numpy as np
@@ -67,6 +67,7 @@ def correlate(
     cdef Work w
     cdef Py_ssize_t size = np.PyArray_ITEMSIZE(y)
     _check("correlate", y, 4, x, 4, matrix, 3, bias, scratch, taps)
+    _check_groups("correlate", matrix.shape[0], x.shape[3], y.shape[3])
     _set_bands(&w.bands, x, y.shape[1], y.shape[2], scratch is not None, window)
     w.N, w.G, w.columns, w.T, w.length = x.shape[0], matrix.shape[0], matrix.shape[2], taps.shape[0], length
     w.A, w.B = x.shape[3] // w.G, y.shape[3] // w.G
@@ -99,6 +100,7 @@ def correlate_weights(
     cdef Work w
     cdef Py_ssize_t size = np.PyArray_ITEMSIZE(x), copied
     _check("correlate_weights", sums, 4, x, 4, dy, 4, None, scratch, taps)
+    _check_groups("correlate_weights", sums.shape[1], x.shape[3], dy.shape[3])
     if not np.PyArray_IS_C_CONTIGUOUS(dy) or not np.PyArray_IS_C_CONTIGUOUS(sums):
         raise ValueError("correlate_weights: expected contiguous arrays")
     _set_bands(&w.bands, x, dy.shape[1], dy.shape[2], not direct, window)
@@ -130,6 +132,8 @@ def spread(
     cdef Py_ssize_t size = np.PyArray_ITEMSIZE(dx)
     _check("spread", dx, 4, dy, 4, matrix, 3, None, scratch, taps)
     _set_bands(&w.bands, dx, dy.shape[1], dy.shape[2], True, (*window, max(dy.shape[1], 1)))
+    if w.bands.top < 0 or w.bands.left < 0:
+        raise ShapeError(f"spread: a window {window}: edges are from 0 on")
     w.N, w.G, w.A, w.B = dx.shape[0], 1, 0, dy.shape[3]
     w.T, w.length, w.columns = taps.shape[0], length, matrix.shape[2]
     if (not np.PyArray_ISCARRAY(dx) or dy.shape[0] != w.N or matrix.shape[0] != w.B or matrix.shape[1] != w.T
@@ -152,7 +156,7 @@ def gather_weights(np.ndarray matrix not None, np.ndarray weight not None, np.nd
     A is C/G and B is K/G; `turned`: the other way round, for the gradient of the input.
     """
     cdef Py_ssize_t G, T, RS, kernels, channels
-    _check_weights("gather_weights", matrix, 3, weight, taps)
+    _check_weights("gather_weights", matrix, 3, weight, taps, matrix)
     G, T, RS = matrix.shape[0], taps.shape[0], weight.shape[2] * weight.shape[3]
     kernels, channels = weight.shape[0] // G, weight.shape[1]
     if matrix.shape[1] != T * (kernels if turned else channels) or matrix.shape[2] < (channels if turned else kernels):
@@ -169,7 +173,7 @@ def gather_weights(np.ndarray matrix not None, np.ndarray weight not None, np.nd
 def sum_weights(np.ndarray weight not None, np.ndarray sums not None):
     """weight (K, C/G, R, S): over the chunks of sums (chunks, G, R·S·C/G, K/G), in their order."""
     cdef Py_ssize_t G, RS
-    _check_weights("sum_weights", sums, 4, weight, None)
+    _check_weights("sum_weights", sums, 4, weight, None, weight)
     G, RS = sums.shape[1], weight.shape[2] * weight.shape[3]
     if sums.shape[2] != RS * weight.shape[1] or G * sums.shape[3] != weight.shape[0]:
         raise ShapeError(f"sum_weights: sums {_shape(sums)} are not of a weight {_shape(weight)}")
@@ -189,6 +193,7 @@ def transpose_planes(np.ndarray out not None, np.ndarray x not None, int threads
             or out.shape[2] != x.shape[1]):
         raise ShapeError(f"transpose_planes: out {_shape(out)} cannot be the transpose of x {_shape(x)}")
     _check_arrays("transpose_planes", np.PyArray_TYPE(x), (out, x))
+    _check_writable("transpose_planes", out)
     p.A, p.B, p.out, p.x = x.shape[1], x.shape[2], np.PyArray_DATA(out), np.PyArray_DATA(x)
     p.parts = (p.A + 31) // 32
     if not np.PyArray_SIZE(x):

@@ -21,12 +21,13 @@ cdef _check_arrays(str name, int type, tuple arrays):
             raise DTypeError(f"{name}: expected contiguous arrays, all float32 or all float64, got {a.dtype} {a.shape}")
 
 
-cdef _check_weights(str name, np.ndarray matrix, int axes, np.ndarray weight, np.ndarray taps):
-    if np.PyArray_NDIM(matrix) != axes or np.PyArray_NDIM(weight) != 4 or not matrix.shape[axes - 3]:
+cdef _check_weights(str name, np.ndarray matrix, int axes, np.ndarray weight, np.ndarray taps, np.ndarray output):
+    if np.PyArray_NDIM(matrix) != axes or np.PyArray_NDIM(weight) != 4 or matrix.shape[0] < 1 or matrix.shape[axes - 3] < 1:
         raise ShapeError(f"{name}: got arrays of shapes {_shape(matrix)}, {_shape(weight)}")
     _check_arrays(name, np.PyArray_TYPE(weight), (matrix, weight))
+    _check_writable(name, output)
     if taps is not None and (
-        taps.ndim != 1 or np.PyArray_TYPE(taps) != np.NPY_INTP
+        taps.ndim != 1 or np.PyArray_TYPE(taps) != np.NPY_INTP or not np.PyArray_ISCARRAY_RO(taps)
         or (taps.size and not 0 <= taps.min() <= taps.max() < weight.shape[2] * weight.shape[3])
     ):
         raise ShapeError(f"{name}: taps are no places in a weight {_shape(weight)}")
@@ -36,8 +37,10 @@ cdef _set_bands(Bands *bands, np.ndarray x, Py_ssize_t P, Py_ssize_t Q, bint cop
     cdef Py_ssize_t band
     bands.H, bands.W, bands.C, bands.P, bands.Q = x.shape[1], x.shape[2], x.shape[3], P, Q
     (bands.stride_h, bands.stride_w, bands.top, bands.left, bands.height, bands.width, band) = window
-    if min(bands.stride_h, bands.stride_w, band) < 1 or min(bands.height, bands.width) < 0:
-        raise ShapeError(f"convolution: a window {window}: strides and bands are from 1 on")
+    if min(bands.stride_h, bands.stride_w, band) < 1 or band > max(P, 1) or min(bands.height, bands.width) < 0 or (
+        copied and bands.height < (band - 1) * bands.stride_h
+    ):
+        raise ShapeError(f"convolution: a window {window}: strides from 1 on, and a band of 1 to {P} rows that it holds")
     bands.band, bands.bands, bands.copied = band, (P + band - 1) // band, copied
     bands.pitch = (bands.width if copied else bands.W) * bands.C
     if not copied and (bands.top or bands.left):
@@ -51,9 +54,11 @@ cdef _check_reach(Work *w, np.ndarray taps, Py_ssize_t length, Py_ssize_t A):
     cdef Py_ssize_t size = b.height * b.width * b.C if b.copied else b.H * b.W * b.C, last
     w.tap = <const Py_ssize_t *>np.PyArray_DATA(taps)
     if w.T and rows > 0 and b.Q > 0 and length:
+        if not 0 <= <Py_ssize_t>taps.min() <= <Py_ssize_t>taps.max() <= size:   # so that the sum below does not overflow
+            raise ShapeError(f"convolution: taps lie outside of {size} values")
         last = ((rows - 1) * b.stride_h * b.pitch + (b.Q - 1) * b.stride_w * b.C + <Py_ssize_t>taps.max() + length
                 + (w.G - 1) * A)
-        if <Py_ssize_t>taps.min() < 0 or last > size:
+        if last > size:
             raise ShapeError(f"convolution: windows reach to {last} of {size} values")
 
 
@@ -64,6 +69,16 @@ cdef _set_scratch(Work *w, np.ndarray scratch, int threads, Py_ssize_t needed):
             raise ShapeError(f"convolution: expected writable scratch of ({threads}, {needed}), got {_shape(scratch)}")
         w.scratch = <char *>np.PyArray_DATA(scratch)
         w.scratch_size = scratch.shape[1] * np.PyArray_ITEMSIZE(scratch)
+
+
+cdef _check_writable(str name, np.ndarray output):
+    if not np.PyArray_ISWRITEABLE(output):
+        raise ValueError(f"{name}: the output is read-only")
+
+
+cdef _check_groups(str name, Py_ssize_t G, Py_ssize_t C, Py_ssize_t K):
+    if G < 1 or C % G or K % G:
+        raise ShapeError(f"{name}: {C} and {K} channels cannot be split into {G} groups")
 
 
 def _shape(np.ndarray a):

@@ -153,7 +153,7 @@ cdef void _spread_image(floating *dx, Work *w, Py_ssize_t n, int who) noexcept n
                       rows, columns)
                 for r in range(rows):               # one after the other: their windows overlap
                     into = image + window[r] + w.tap[t] + j
-                    for k in range(columns):
+                    for k in range(min(columns, w.length - j)):     # the rest is 0·dy, NaN where dy is not finite
                         into[k] += part[r * panel + k]
     for r in range(b.H):
         memcpy(dx + (n * b.H + r) * b.W * b.C, image + (r + b.top) * b.pitch + b.left * b.C, b.W * b.C * sizeof(floating))

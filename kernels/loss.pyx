@@ -29,8 +29,10 @@ def cross_entropy(
     """
     cdef Py_ssize_t position = -1, count = 0
     _check("cross_entropy", losses, probabilities, x, labels)
-    if losses.shape[0] != x.shape[0]:
+    if np.PyArray_NDIM(losses) != 1 or losses.shape[0] != x.shape[0]:
         raise ShapeError("cross_entropy: expected a loss for each row")
+    if not np.PyArray_ISWRITEABLE(losses) or not np.PyArray_ISWRITEABLE(probabilities):
+        raise ValueError("cross_entropy: an output is read-only")
     with nogil:
         if np.PyArray_TYPE(x) == np.NPY_FLOAT:
             position = _cross_entropy(<float *>np.PyArray_DATA(losses), <float *>np.PyArray_DATA(probabilities),
@@ -56,6 +58,8 @@ def cross_entropy_backward(
     _check("cross_entropy_backward", dy, dx, probabilities, labels)
     if np.PyArray_SIZE(dy) != 1 and dy.shape[0] != dx.shape[0]:
         raise ShapeError("cross_entropy_backward: expected one gradient, or one for each row")
+    if not np.PyArray_ISWRITEABLE(dx):
+        raise ValueError("cross_entropy_backward: dx is read-only")
     for i in range(dx.shape[0]):
         if label[i] != ignored and not 0 <= label[i] < dx.shape[1]:
             raise IndexError(f"cross_entropy_backward: label {label[i]} at position {i}")
@@ -129,4 +133,4 @@ cdef void _backward(
             continue
         for c in range(C):
             dx[n * C + c] = p[n * C + c] * g
-        dx[n * C + labels[n]] = (p[n * C + labels[n]] - 1) * g
+        dx[n * C + labels[n]] = (p[n * C + labels[n]] - <floating>1) * g

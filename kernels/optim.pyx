@@ -68,13 +68,13 @@ cdef _run(Task task, Work *w, list arrays, int threads):
             raise ValueError("optimizer kernel: lists of different lengths")
     for i in range(len(arrays[0])):
         first = arrays[0][i]
-        if (np.PyArray_TYPE(first) != np.NPY_FLOAT and np.PyArray_TYPE(first) != np.NPY_DOUBLE) or (
-            not np.PyArray_ISCARRAY(first)
+        if first is None or not np.PyArray_ISCARRAY(first) or (
+            np.PyArray_TYPE(first) != np.NPY_FLOAT and np.PyArray_TYPE(first) != np.NPY_DOUBLE
         ):
             return False
         for j in range(1, len(arrays)):
             a = arrays[j][i]
-            if np.PyArray_TYPE(a) != np.PyArray_TYPE(first) or np.PyArray_SIZE(a) != np.PyArray_SIZE(first) or (
+            if a is None or np.PyArray_TYPE(a) != np.PyArray_TYPE(first) or not np.PyArray_SAMESHAPE(a, first) or (
                 not (np.PyArray_ISCARRAY_RO(a) if j == 1 else np.PyArray_ISCARRAY(a))
             ):
                 return False
@@ -152,7 +152,7 @@ cdef void _adam(floating *p, Piece *piece, Work *w) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(piece.size):
         p[i] *= kept
-        g = gradient[i] + decay * p[i]
+        g = gradient[i] + decay * p[i] if decay != 0 else gradient[i]     # 0·p is NaN where p is not finite
         m = mean[i] * beta1 + new1 * g
         v = square[i] * beta2 + (g * g) * new2
         mean[i], square[i] = m, v

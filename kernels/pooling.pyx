@@ -9,6 +9,8 @@ from cython cimport floating
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
+from tinybn.errors import ShapeError
+
 include "share.pxi"
 
 cdef extern from "pooling_windows.h":
@@ -49,6 +51,7 @@ def max_pool2d(
     NaN counts as larger than everything; of equal values the first wins; padding counts as -inf.
     """
     cdef Work w
+    _check("max_pool2d", [y.shape[i] for i in range(4)], [index.shape[i] for i in range(4)], [x.shape[i] for i in range(4)])
     if not y.size:
         return
     w.H, w.W, w.C, w.P, w.Q, w.R, w.S = x.shape[1], x.shape[2], x.shape[3], y.shape[1], y.shape[2], R, S
@@ -65,6 +68,8 @@ def max_pool2d_backward(
 ):
     """dx (N, H, W, C) of `max_pool2d`, dilation 1, whose windows do not overlap: each value of dy, where index says."""
     cdef Work w
+    _check("max_pool2d_backward", [dy.shape[i] for i in range(4)], [index.shape[i] for i in range(4)],
+           [dx.shape[i] for i in range(4)])
     if not dx.size:
         return
     w.H, w.W, w.C, w.P, w.Q, w.R, w.S = dx.shape[1], dx.shape[2], dx.shape[3], dy.shape[1], dy.shape[2], R, S
@@ -76,14 +81,20 @@ def max_pool2d_backward(
 
 
 def scatter_plane(floating[:, :, ::1] x, const floating[:, :, ::1] y, const int[:, :, ::1] index, int threads):
-    """Add y (N, P·Q, C) to x (N, H·W, C) at the positions that index (N, P·Q, C) names; a negative one is left out."""
+    """Add y (N, P·Q, C) to x (N, H·W, C) at the positions that index (N, P·Q, C) names; others than these are left out."""
     cdef Work w
+    _check("scatter_plane", [y.shape[i] for i in range(3)], [index.shape[i] for i in range(3)], [x.shape[i] for i in range(3)])
     if not y.size or not x.size:
         return
     w.H, w.C, w.P = x.shape[1], x.shape[2], y.shape[1]
     w.y, w.index, w.x = <void *>&y[0, 0, 0], <int *>&index[0, 0, 0], &x[0, 0, 0]
     with nogil:
         _share(_scatter_task32 if floating is float else _scatter_task64, &w, y.shape[0], threads, False)
+
+
+cdef _check(str name, list y, list index, list x):
+    if y != index or y[0] != x[0] or y[len(y) - 1] != x[len(x) - 1]:
+        raise ShapeError(f"{name}: windows {tuple(y)}, index {tuple(index)} and image {tuple(x)} do not go together")
 
 
 cdef void _maxima_task32(void *work, Py_ssize_t n, int who) noexcept nogil:
@@ -212,7 +223,7 @@ cdef void _scatter(floating *x, Work *w, Py_ssize_t n) noexcept nogil:
     x += n * w.H * w.C
     for i in range(w.P):
         for c in range(w.C):
-            if index[c] >= 0:
+            if 0 <= index[c] < w.H:
                 x[index[c] * w.C + c] += y[c]
         y += w.C
         index += w.C

@@ -3,7 +3,7 @@
 BLAS does that too, but not the NumPy wheels' OpenBLAS 0.3.31 on a processor that it does not know: a Zen 5 counts as a
 Haswell there and runs at half its speed; and BLAS's threads take cores from ours, for as long as they look for work.
 
-Arguments: the output comes first, then inputs, scratch memory, threads. Rows of c are contiguous; a and b may be
+Arguments: the output comes first, then inputs, scratch memory, threads; they share no memory. Rows of c are contiguous; a and b may be
 transposed: their strides are whatever they are. Each number of the result is a sum in the order of k, in pieces of PIECE:
 the number of threads changes no bit.
 """

@@ -23,11 +23,19 @@ KERNEL_VARIANCE_ULP = 4
 TWO_VALUES_VARIANCE_ULP = 4.25  # where each rounding goes the same way; 4.07 is the most that was found
 FEW_VALUES_VARIANCE_ULP = 9  # one square: two roundings in d, one in d², three in the tree, three in the column
 
+# The float32 sigmoid, in units in the last place: 1.1 of exp's, and one rounding each of 1 + e and of the quotient.
+SIGMOID_ULP = 3
+
 # Central differences (f(x + h) − f(x − h))/2h in float64: the truncated term is about h² = 1e-10, rounding is about
 # 1e-16·Σ|f|/h = 1e-10 for the sums of 100 numbers that the tests differentiate. A factor of 1000 on top still tells a
 # gradient that is wrong in its seventh digit.
 NUMERICAL_STEP = 1e-5
 NUMERICAL = 1e-7
+
+
+def sum_error(terms: int, dtype: Any) -> float:
+    """How far a sum of so many products may be off, in any order, relative to the sum of their sizes."""
+    return terms * float(np.finfo(dtype).eps) / 2
 
 
 def assert_close(got: Any, expected: Any, dtype: Any, what: str = "", scale: float | None = None) -> None:

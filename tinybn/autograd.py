@@ -240,7 +240,7 @@ def _walk(
         kept = {leaf for leaf in leaves if leaf.tracked} if wanted is None else wanted
         watched = [v for v in order if v.watch is not None]
         if name == "backward":
-            kept |= {v for v in watched if v.watch.tensor is not None}  # type: ignore[union-attr]
+            kept |= {v for v in watched if v.watch.tensor is not None}  # type: ignore[union-attr, operator]
         for vertex in kept & pending.keys():
             pending[vertex] = _copied(pending[vertex])  # it may be the caller's
         retain = create_graph if retain_graph is None else retain_graph

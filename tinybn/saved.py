@@ -43,7 +43,7 @@ def needed(op: Any, inputs: Iterable[Any], saved: tuple[Any, ...]) -> tuple[Any,
 
 
 def as_tensors(node: Any, result: Callable[..., Any]) -> tuple[Any, ...]:
-    """What a node saved, inputs and output as Tensors (`result` makes them) that stand where they stood in the graph."""
+    """What a node saved, inputs and output as Tensors (`result` makes them) that stand where they stood."""
     return tuple([_as_tensor(node, saved, result) for saved in node.saved])
 
 

@@ -17,7 +17,7 @@ def cross_entropy(x: Array, labels: Array, ignored: int) -> tuple[Array, Array, 
         IndexError: a label that is none.
     """
     dtype = x.dtype
-    if dtype.char not in "fd" or (not x.flags.carray and not x.flags.c_contiguous) or not x.flags.aligned:
+    if dtype.char not in "fd" or not (dtype.isnative and x.flags.c_contiguous and x.flags.aligned):
         x = np.require(x, np.float64 if dtype.itemsize > 4 else np.float32, ["C", "A"])
     losses, probabilities = np.empty(len(x), x.dtype), np.empty(x.shape, x.dtype)
     count, position = _cross_entropy(losses, probabilities, x, labels, ignored)
