@@ -18,7 +18,12 @@ cdef extern from "exponential.h":
 cdef enum:
     CHUNK = 1 << 13         # elements of a task
 
+cdef enum Function:
+    SIGMOID, SIGMOID_BACKWARD, TANH_BACKWARD, RELU, RELU_BACKWARD
+
 cdef struct Work:
+    Function function
+    bint single             # float32
     Py_ssize_t size
     void *out
     const void *a
@@ -27,30 +32,30 @@ cdef struct Work:
 
 def sigmoid(np.ndarray out not None, np.ndarray x not None, int threads):
     """out = 1 / (1 + exp(-x))."""
-    return _run(_sigmoid_task32, _sigmoid_task64, out, x, x, threads)
+    return _run(SIGMOID, out, x, x, threads)
 
 
 def sigmoid_backward(np.ndarray dx not None, np.ndarray dy not None, np.ndarray y not None, int threads):
     """dx = dy·y·(1 - y)."""
-    return _run(_sigmoid_backward_task32, _sigmoid_backward_task64, dx, dy, y, threads)
+    return _run(SIGMOID_BACKWARD, dx, dy, y, threads)
 
 
 def tanh_backward(np.ndarray dx not None, np.ndarray dy not None, np.ndarray y not None, int threads):
     """dx = dy·(1 - y²)."""
-    return _run(_tanh_backward_task32, _tanh_backward_task64, dx, dy, y, threads)
+    return _run(TANH_BACKWARD, dx, dy, y, threads)
 
 
 def relu(np.ndarray out not None, np.ndarray x not None, int threads):
     """out = max(x, 0); NaN stays."""
-    return _run(_relu_task32, _relu_task64, out, x, x, threads)
+    return _run(RELU, out, x, x, threads)
 
 
 def relu_backward(np.ndarray dx not None, np.ndarray dy not None, np.ndarray y not None, int threads):
     """dx = dy·(1 where y is not ≤ 0, else 0), the product that the kernels of BatchNorm with ReLU make too."""
-    return _run(_relu_backward_task32, _relu_backward_task64, dx, dy, y, threads)
+    return _run(RELU_BACKWARD, dx, dy, y, threads)
 
 
-cdef bint _run(Task single, Task double_, np.ndarray out, np.ndarray a, np.ndarray b, int threads):
+cdef bint _run(Function function, np.ndarray out, np.ndarray a, np.ndarray b, int threads):
     cdef Work w
     cdef int type = np.PyArray_TYPE(out), i
     cdef Py_ssize_t reach = np.PyArray_ITEMSIZE(out)
@@ -66,103 +71,39 @@ cdef bint _run(Task single, Task double_, np.ndarray out, np.ndarray a, np.ndarr
             if out.strides[i] <= 0 or a.strides[i] != out.strides[i] or b.strides[i] != out.strides[i]:
                 return False
             reach += (out.shape[i] - 1) * out.strides[i]
-    w.size = np.PyArray_SIZE(out)
+    w.function, w.single, w.size = function, type == np.NPY_FLOAT, np.PyArray_SIZE(out)
     if w.size and reach != np.PyArray_NBYTES(out):  # there are gaps, or elements that are the same memory
         return False
     w.out, w.a, w.b = np.PyArray_DATA(out), np.PyArray_DATA(a), np.PyArray_DATA(b)
-    if w.size <= CHUNK or threads == 1:
-        (single if type == np.NPY_FLOAT else double_)(&w, -1, 0)
-    else:
-        with nogil:
-            _share(single if type == np.NPY_FLOAT else double_, &w, (w.size + CHUNK - 1) // CHUNK, threads, False)
+    with nogil:
+        _share(_chunk, &w, (w.size + CHUNK - 1) // CHUNK, threads, False)
     return True
 
 
-cdef inline Py_ssize_t _begin(Work *w, Py_ssize_t i) noexcept nogil:
-    return 0 if i < 0 else i * CHUNK
-
-
-cdef inline Py_ssize_t _end(Work *w, Py_ssize_t i) noexcept nogil:
-    """Of chunk i; of all at -1."""
-    return w.size if i < 0 else min(w.size, (i + 1) * CHUNK)
-
-
-cdef void _sigmoid_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
+cdef void _chunk(void *work, Py_ssize_t i, int who) noexcept nogil:
     cdef Work *w = <Work *>work
-    cdef float *out = <float *>w.out
-    cdef const float *x = <const float *>w.a
-    cdef Py_ssize_t j
-    for j in range(_begin(w, i), _end(w, i)):
-        out[j] = tinybn_sigmoid(x[j])
+    if w.single:
+        _apply(<float *>w.out, w, i)
+    else:
+        _apply(<double *>w.out, w, i)
 
 
-cdef void _sigmoid_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    cdef Work *w = <Work *>work
-    cdef double *out = <double *>w.out
-    cdef const double *x = <const double *>w.a
-    cdef Py_ssize_t j
-    for j in range(_begin(w, i), _end(w, i)):
-        out[j] = 1 / (1 + exp(-x[j]))
-
-
-cdef void _sigmoid_backward_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _sigmoid_backward(<float *>(<Work *>work).out, <Work *>work, i)
-
-
-cdef void _sigmoid_backward_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _sigmoid_backward(<double *>(<Work *>work).out, <Work *>work, i)
-
-
-cdef void _sigmoid_backward(floating *dx, Work *w, Py_ssize_t i) noexcept nogil:
-    cdef const floating *dy = <const floating *>w.a
-    cdef const floating *y = <const floating *>w.b
-    cdef Py_ssize_t j
-    for j in range(_begin(w, i), _end(w, i)):
-        dx[j] = dy[j] * (y[j] * (<floating>1 - y[j]))
-
-
-cdef void _tanh_backward_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _tanh_backward(<float *>(<Work *>work).out, <Work *>work, i)
-
-
-cdef void _tanh_backward_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _tanh_backward(<double *>(<Work *>work).out, <Work *>work, i)
-
-
-cdef void _tanh_backward(floating *dx, Work *w, Py_ssize_t i) noexcept nogil:
-    cdef const floating *dy = <const floating *>w.a
-    cdef const floating *y = <const floating *>w.b
-    cdef Py_ssize_t j
-    for j in range(_begin(w, i), _end(w, i)):
-        dx[j] = dy[j] * (<floating>1 - y[j] * y[j])
-
-
-cdef void _relu_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _relu(<float *>(<Work *>work).out, <Work *>work, i)
-
-
-cdef void _relu_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _relu(<double *>(<Work *>work).out, <Work *>work, i)
-
-
-cdef void _relu(floating *out, Work *w, Py_ssize_t i) noexcept nogil:
-    cdef const floating *x = <const floating *>w.a
-    cdef Py_ssize_t j
-    for j in range(_begin(w, i), _end(w, i)):
-        out[j] = 0 if x[j] <= 0 else x[j]
-
-
-cdef void _relu_backward_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _relu_backward(<float *>(<Work *>work).out, <Work *>work, i)
-
-
-cdef void _relu_backward_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _relu_backward(<double *>(<Work *>work).out, <Work *>work, i)
-
-
-cdef void _relu_backward(floating *dx, Work *w, Py_ssize_t i) noexcept nogil:
-    cdef const floating *dy = <const floating *>w.a
-    cdef const floating *y = <const floating *>w.b
-    cdef Py_ssize_t j
-    for j in range(_begin(w, i), _end(w, i)):
-        dx[j] = dy[j] * (<floating>0 if y[j] <= 0 else <floating>1)
+cdef void _apply(floating *out, Work *w, Py_ssize_t i) noexcept nogil:
+    cdef const floating *a = <const floating *>w.a
+    cdef const floating *b = <const floating *>w.b
+    cdef Py_ssize_t begin = i * CHUNK, end = min(w.size, (i + 1) * CHUNK), j
+    if w.function == SIGMOID:
+        for j in range(begin, end):
+            out[j] = tinybn_sigmoid(a[j]) if floating is float else 1 / (1 + exp(-a[j]))
+    elif w.function == SIGMOID_BACKWARD:
+        for j in range(begin, end):
+            out[j] = a[j] * (b[j] * (<floating>1 - b[j]))
+    elif w.function == TANH_BACKWARD:
+        for j in range(begin, end):
+            out[j] = a[j] * (<floating>1 - b[j] * b[j])
+    elif w.function == RELU:
+        for j in range(begin, end):
+            out[j] = <floating>0 if a[j] <= 0 else a[j]
+    else:
+        for j in range(begin, end):
+            out[j] = a[j] * (<floating>0 if b[j] <= 0 else <floating>1)

@@ -40,6 +40,7 @@ cdef struct Bands:          # how windows lie in x
 
 cdef struct Work:
     Bands bands
+    bint single                 # float32
     Py_ssize_t N, G, A, B, columns      # columns of matrix
     Py_ssize_t T                # taps, or runs of them
     Py_ssize_t y_n, y_h, y_w
@@ -78,14 +79,14 @@ def correlate(
     if bias is not None and np.PyArray_SIZE(bias) != w.G * w.columns:
         raise ShapeError(f"correlate: a bias of {w.G}·{w.columns} values is needed, got {_shape(bias)}")
     _check_reach(&w, taps, length, w.A)
-    _set_scratch(&w, scratch, threads, w.bands.height * w.bands.width * w.bands.C)
+    _set_scratch(&w, scratch, threads, size, w.bands.height * w.bands.width * w.bands.C)
     w.y_n, w.y_h, w.y_w = y.strides[0] // size, y.strides[1] // size, y.strides[2] // size
     w.y, w.x, w.matrix = np.PyArray_DATA(y), np.PyArray_DATA(x), np.PyArray_DATA(matrix)
     w.bias = NULL if bias is None else np.PyArray_DATA(bias)
     if not np.PyArray_SIZE(y):
         return
     with nogil:
-        _share(_band_task32 if size == 4 else _band_task64, &w, w.N * w.bands.bands, threads, False)
+        _share(_band_task, &w, w.N * w.bands.bands, threads, False)
 
 
 def correlate_weights(
@@ -110,12 +111,12 @@ def correlate_weights(
     _check_reach(&w, taps, 1, x.shape[3] // w.G)
     w.A = x.shape[3] // w.G
     copied = w.bands.band * w.bands.Q * dy.shape[3] + 2 * VECTOR // size
-    _set_scratch(&w, scratch, threads, (w.bands.height * w.bands.width * w.bands.C if not direct else 0) + copied)
+    _set_scratch(&w, scratch, threads, size, (w.bands.height * w.bands.width * w.bands.C if not direct else 0) + copied)
     w.y, w.x, w.matrix = np.PyArray_DATA(sums), np.PyArray_DATA(x), np.PyArray_DATA(dy)
     if not np.PyArray_SIZE(sums):
         return
     with nogil:
-        _share(_weights_task32 if size == 4 else _weights_task64, &w, w.chunks * parts, threads, False)
+        _share(_weights_task, &w, w.chunks * parts, threads, False)
 
 
 def spread(
@@ -142,12 +143,12 @@ def spread(
     _check_reach(&w, taps, length, 0)
     if w.bands.height < w.bands.H + w.bands.top or w.bands.width < w.bands.W + w.bands.left:
         raise ShapeError(f"spread: an image of {w.bands.height}×{w.bands.width} does not hold dx {_shape(dx)} and its edges")
-    _set_scratch(&w, scratch, threads, w.bands.height * w.bands.width * w.bands.C + w.columns)
+    _set_scratch(&w, scratch, threads, size, w.bands.height * w.bands.width * w.bands.C + w.columns)
     w.y, w.x, w.matrix = np.PyArray_DATA(dx), np.PyArray_DATA(dy), np.PyArray_DATA(matrix)
     if not np.PyArray_SIZE(dx):
         return
     with nogil:
-        _share(_spread_task32 if size == 4 else _spread_task64, &w, w.N, threads, False)
+        _share(_spread_task, &w, w.N, threads, False)
 
 
 def gather_weights(np.ndarray matrix not None, np.ndarray weight not None, np.ndarray taps not None, bint turned):
@@ -195,12 +196,11 @@ def transpose_planes(np.ndarray out not None, np.ndarray x not None, int threads
     _check_arrays("transpose_planes", np.PyArray_TYPE(x), (out, x))
     _check_writable("transpose_planes", out)
     p.A, p.B, p.out, p.x = x.shape[1], x.shape[2], np.PyArray_DATA(out), np.PyArray_DATA(x)
-    p.parts = (p.A + 31) // 32
+    p.parts, p.single = (p.A + 31) // 32, np.PyArray_TYPE(x) == np.NPY_FLOAT
     if not np.PyArray_SIZE(x):
         return
     with nogil:
-        _share(_planes_task32 if np.PyArray_TYPE(x) == np.NPY_FLOAT else _planes_task64, &p, x.shape[0] * p.parts,
-               threads, False)
+        _share(_planes_task, &p, x.shape[0] * p.parts, threads, False)
 
 
 include "convolution_checks.pxi"

@@ -62,8 +62,8 @@ cdef _check_reach(Work *w, np.ndarray taps, Py_ssize_t length, Py_ssize_t A):
             raise ShapeError(f"convolution: windows reach to {last} of {size} values")
 
 
-cdef _set_scratch(Work *w, np.ndarray scratch, int threads, Py_ssize_t needed):
-    w.scratch, w.scratch_size = NULL, 0
+cdef _set_scratch(Work *w, np.ndarray scratch, int threads, Py_ssize_t size, Py_ssize_t needed):
+    w.scratch, w.scratch_size, w.single = NULL, 0, size == 4
     if scratch is not None:
         if not np.PyArray_ISWRITEABLE(scratch) or np.PyArray_NDIM(scratch) != 2 or scratch.shape[0] < threads or scratch.shape[1] < needed:
             raise ShapeError(f"convolution: expected writable scratch of ({threads}, {needed}), got {_shape(scratch)}")

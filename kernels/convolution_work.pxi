@@ -1,41 +1,38 @@
 # A band of windows is a task, or, for the gradient of the weights, a chunk of the batch and some rows of the result.
 
 cdef struct Planes:
+    bint single
     Py_ssize_t A, B, parts
     void *out
     const void *x
 
 
-cdef void _band_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _correlate_band(<float *>(<Work *>work).y, <Work *>work, i, who)
+cdef void _band_task(void *work, Py_ssize_t i, int who) noexcept nogil:
+    if (<Work *>work).single:
+        _correlate_band(<float *>(<Work *>work).y, <Work *>work, i, who)
+    else:
+        _correlate_band(<double *>(<Work *>work).y, <Work *>work, i, who)
 
 
-cdef void _band_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _correlate_band(<double *>(<Work *>work).y, <Work *>work, i, who)
+cdef void _weights_task(void *work, Py_ssize_t i, int who) noexcept nogil:
+    if (<Work *>work).single:
+        _correlate_chunk(<float *>(<Work *>work).y, <Work *>work, i, who)
+    else:
+        _correlate_chunk(<double *>(<Work *>work).y, <Work *>work, i, who)
 
 
-cdef void _weights_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _correlate_chunk(<float *>(<Work *>work).y, <Work *>work, i, who)
+cdef void _spread_task(void *work, Py_ssize_t i, int who) noexcept nogil:
+    if (<Work *>work).single:
+        _spread_image(<float *>(<Work *>work).y, <Work *>work, i, who)
+    else:
+        _spread_image(<double *>(<Work *>work).y, <Work *>work, i, who)
 
 
-cdef void _weights_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _correlate_chunk(<double *>(<Work *>work).y, <Work *>work, i, who)
-
-
-cdef void _spread_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _spread_image(<float *>(<Work *>work).y, <Work *>work, i, who)
-
-
-cdef void _spread_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _spread_image(<double *>(<Work *>work).y, <Work *>work, i, who)
-
-
-cdef void _planes_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _transpose_part(<float *>(<Planes *>work).out, <Planes *>work, i)
-
-
-cdef void _planes_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _transpose_part(<double *>(<Planes *>work).out, <Planes *>work, i)
+cdef void _planes_task(void *work, Py_ssize_t i, int who) noexcept nogil:
+    if (<Planes *>work).single:
+        _transpose_part(<float *>(<Planes *>work).out, <Planes *>work, i)
+    else:
+        _transpose_part(<double *>(<Planes *>work).out, <Planes *>work, i)
 
 
 cdef void _correlate_band(floating *y, Work *w, Py_ssize_t i, int who) noexcept nogil:

@@ -35,6 +35,7 @@ cdef extern from "pooling_windows.h":
     void tinybn_where_index_double(double *dx, const double *dy, const int *index, int position, Py_ssize_t C) nogil
 
 cdef struct Work:
+    bint single             # float32
     Py_ssize_t H, W, C, P, Q, R, S, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w
     void *y                 # (N, P, Q, C), or its gradient
     int *index
@@ -56,10 +57,10 @@ def max_pool2d(
         return
     w.H, w.W, w.C, w.P, w.Q, w.R, w.S = x.shape[1], x.shape[2], x.shape[3], y.shape[1], y.shape[2], R, S
     w.stride_h, w.stride_w, w.pad_h, w.pad_w = stride_h, stride_w, pad_h, pad_w
-    w.dilation_h, w.dilation_w = dilation_h, dilation_w
+    w.dilation_h, w.dilation_w, w.single = dilation_h, dilation_w, floating is float
     w.y, w.index, w.x = &y[0, 0, 0, 0], &index[0, 0, 0, 0], &x[0, 0, 0, 0] if x.size else NULL
     with nogil:
-        _share(_maxima_task32 if floating is float else _maxima_task64, &w, y.shape[0], threads, False)
+        _share(_maxima_task, &w, y.shape[0], threads, False)
 
 
 def max_pool2d_backward(
@@ -73,11 +74,11 @@ def max_pool2d_backward(
     if not dx.size:
         return
     w.H, w.W, w.C, w.P, w.Q, w.R, w.S = dx.shape[1], dx.shape[2], dx.shape[3], dy.shape[1], dy.shape[2], R, S
-    w.stride_h, w.stride_w, w.pad_h, w.pad_w = stride_h, stride_w, pad_h, pad_w
+    w.stride_h, w.stride_w, w.pad_h, w.pad_w, w.single = stride_h, stride_w, pad_h, pad_w, floating is float
     w.x = &dx[0, 0, 0, 0]
     w.y, w.index = <void *>&dy[0, 0, 0, 0] if dy.size else NULL, <int *>&index[0, 0, 0, 0] if dy.size else NULL
     with nogil:
-        _share(_spread_task32 if floating is float else _spread_task64, &w, dx.shape[0], threads, False)
+        _share(_spread_task, &w, dx.shape[0], threads, False)
 
 
 def scatter_plane(floating[:, :, ::1] x, const floating[:, :, ::1] y, const int[:, :, ::1] index, int threads):
@@ -86,10 +87,10 @@ def scatter_plane(floating[:, :, ::1] x, const floating[:, :, ::1] y, const int[
     _check("scatter_plane", [y.shape[i] for i in range(3)], [index.shape[i] for i in range(3)], [x.shape[i] for i in range(3)])
     if not y.size or not x.size:
         return
-    w.H, w.C, w.P = x.shape[1], x.shape[2], y.shape[1]
+    w.H, w.C, w.P, w.single = x.shape[1], x.shape[2], y.shape[1], floating is float
     w.y, w.index, w.x = <void *>&y[0, 0, 0], <int *>&index[0, 0, 0], &x[0, 0, 0]
     with nogil:
-        _share(_scatter_task32 if floating is float else _scatter_task64, &w, y.shape[0], threads, False)
+        _share(_scatter_task, &w, y.shape[0], threads, False)
 
 
 cdef _check(str name, list y, list index, list x):
@@ -97,28 +98,25 @@ cdef _check(str name, list y, list index, list x):
         raise ShapeError(f"{name}: windows {tuple(y)}, index {tuple(index)} and image {tuple(x)} do not go together")
 
 
-cdef void _maxima_task32(void *work, Py_ssize_t n, int who) noexcept nogil:
-    _maxima(<float *>(<Work *>work).y, <Work *>work, n)
+cdef void _maxima_task(void *work, Py_ssize_t n, int who) noexcept nogil:
+    if (<Work *>work).single:
+        _maxima(<float *>(<Work *>work).y, <Work *>work, n)
+    else:
+        _maxima(<double *>(<Work *>work).y, <Work *>work, n)
 
 
-cdef void _maxima_task64(void *work, Py_ssize_t n, int who) noexcept nogil:
-    _maxima(<double *>(<Work *>work).y, <Work *>work, n)
+cdef void _spread_task(void *work, Py_ssize_t n, int who) noexcept nogil:
+    if (<Work *>work).single:
+        _spread(<float *>(<Work *>work).x, <Work *>work, n)
+    else:
+        _spread(<double *>(<Work *>work).x, <Work *>work, n)
 
 
-cdef void _spread_task32(void *work, Py_ssize_t n, int who) noexcept nogil:
-    _spread(<float *>(<Work *>work).x, <Work *>work, n)
-
-
-cdef void _spread_task64(void *work, Py_ssize_t n, int who) noexcept nogil:
-    _spread(<double *>(<Work *>work).x, <Work *>work, n)
-
-
-cdef void _scatter_task32(void *work, Py_ssize_t n, int who) noexcept nogil:
-    _scatter(<float *>(<Work *>work).x, <Work *>work, n)
-
-
-cdef void _scatter_task64(void *work, Py_ssize_t n, int who) noexcept nogil:
-    _scatter(<double *>(<Work *>work).x, <Work *>work, n)
+cdef void _scatter_task(void *work, Py_ssize_t n, int who) noexcept nogil:
+    if (<Work *>work).single:
+        _scatter(<float *>(<Work *>work).x, <Work *>work, n)
+    else:
+        _scatter(<double *>(<Work *>work).x, <Work *>work, n)
 
 
 cdef void _maxima(floating *y, Work *w, Py_ssize_t n) noexcept nogil:

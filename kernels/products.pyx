@@ -26,6 +26,7 @@ cdef struct Product:
     Py_ssize_t tiles    # of rows
     Py_ssize_t direct   # panels of b, in front, that are read where they lie
     bint turned         # b is transposed in memory
+    bint single         # float32
     void *c
     const void *a
     const void *b
@@ -56,7 +57,7 @@ def multiply(
     ):
         return False
     p.M, p.N, p.K = c.shape[0], c.shape[1], a.shape[1]
-    p.turned = b.strides[1] != size and p.N > 1
+    p.turned, p.single = b.strides[1] != size and p.N > 1, type == np.NPY_FLOAT
     if (c.strides[1] != size and p.N > 1) or (p.turned and b.strides[0] != size and p.K > 1) or (
         a.strides[1] <= 0 and p.K > 1) or (
         a.strides[0] % size or a.strides[1] % size or b.strides[0] % size or b.strides[1] % size or c.strides[0] % size
@@ -98,24 +99,22 @@ cdef void _multiply(floating *c, Product *p, int threads) noexcept nogil:
             bias[j] = (<const floating *>p.bias)[j] if j < p.N else 0
         p.bias = bias
     if p.direct < panels:
-        _share(_copy_task32 if floating is float else _copy_task64, p, panels - p.direct, threads, False)
-    _share(_tile_task32 if floating is float else _tile_task64, p, panels * p.tiles, threads, False)
+        _share(_copy_task, p, panels - p.direct, threads, False)
+    _share(_tile_task, p, panels * p.tiles, threads, False)
 
 
-cdef void _copy_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _copy_panel(<float *>(<Product *>work).copy, <Product *>work, i)
+cdef void _copy_task(void *work, Py_ssize_t i, int who) noexcept nogil:
+    if (<Product *>work).single:
+        _copy_panel(<float *>(<Product *>work).copy, <Product *>work, i)
+    else:
+        _copy_panel(<double *>(<Product *>work).copy, <Product *>work, i)
 
 
-cdef void _copy_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _copy_panel(<double *>(<Product *>work).copy, <Product *>work, i)
-
-
-cdef void _tile_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _multiply_tile(<float *>(<Product *>work).c, <Product *>work, i)
-
-
-cdef void _tile_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _multiply_tile(<double *>(<Product *>work).c, <Product *>work, i)
+cdef void _tile_task(void *work, Py_ssize_t i, int who) noexcept nogil:
+    if (<Product *>work).single:
+        _multiply_tile(<float *>(<Product *>work).c, <Product *>work, i)
+    else:
+        _multiply_tile(<double *>(<Product *>work).c, <Product *>work, i)
 
 
 cdef void _copy_panel(floating *copy, Product *p, Py_ssize_t i) noexcept nogil:

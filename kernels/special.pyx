@@ -12,6 +12,7 @@ cdef enum:
     CHUNK = 1 << 12         # elements of a task
 
 cdef struct Work:
+    bint single             # float32
     Py_ssize_t size
     void *out
     const void *x
@@ -20,19 +21,18 @@ cdef struct Work:
 def erf(floating[::1] out, const floating[::1] x, int threads):
     """2/√π·∫ exp(−t²) dt from 0 to x, in double for float too."""
     cdef Work w
-    w.size = x.shape[0]
+    w.size, w.single = x.shape[0], floating is float
     if w.size:
         w.out, w.x = &out[0], &x[0]
         with nogil:
-            _share(_erf_task32 if floating is float else _erf_task64, &w, (w.size + CHUNK - 1) // CHUNK, threads, False)
+            _share(_erf_task, &w, (w.size + CHUNK - 1) // CHUNK, threads, False)
 
 
-cdef void _erf_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _erf(<float *>(<Work *>work).out, <Work *>work, i)
-
-
-cdef void _erf_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _erf(<double *>(<Work *>work).out, <Work *>work, i)
+cdef void _erf_task(void *work, Py_ssize_t i, int who) noexcept nogil:
+    if (<Work *>work).single:
+        _erf(<float *>(<Work *>work).out, <Work *>work, i)
+    else:
+        _erf(<double *>(<Work *>work).out, <Work *>work, i)
 
 
 cdef void _erf(floating *out, Work *w, Py_ssize_t i) noexcept nogil:

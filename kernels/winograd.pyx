@@ -51,6 +51,7 @@ cdef enum:
     TILE_VALUES = 4096      # ... and so many values of v for each of the 16: fewer tiles of many channels
 
 cdef struct Work:
+    bint single                     # float32
     Py_ssize_t N, H, W, C, P, Q, K, top, left
     Py_ssize_t down, across         # tiles of an image
     Py_ssize_t block, blocks        # tiles worked on at a time, and how often
@@ -87,7 +88,7 @@ def winograd(
     w.y, w.x, w.u = np.PyArray_DATA(y), np.PyArray_DATA(x), np.PyArray_DATA(u)
     if np.PyArray_SIZE(y):
         with nogil:
-            _share(_image_task32 if np.PyArray_TYPE(x) == np.NPY_FLOAT else _image_task64, &w, w.N, threads, False)
+            _share(_image_task, &w, w.N, threads, False)
 
 
 def winograd_weights(
@@ -104,7 +105,7 @@ def winograd_weights(
     w.y, w.x, w.u = np.PyArray_DATA(sums), np.PyArray_DATA(x), np.PyArray_DATA(dy)
     if np.PyArray_SIZE(sums):
         with nogil:
-            _share(_chunk_task32 if np.PyArray_TYPE(x) == np.NPY_FLOAT else _chunk_task64, &w, w.chunks, threads, False)
+            _share(_chunk_task, &w, w.chunks, threads, False)
 
 
 def transform_weights(np.ndarray u not None, np.ndarray weight not None, bint turned):
@@ -129,9 +130,10 @@ def weights_of_sums(np.ndarray weight not None, np.ndarray sums not None, int th
     if not np.PyArray_ISWRITEABLE(weight) or not np.PyArray_ISWRITEABLE(sums):
         raise ValueError("weights_of_sums: an output is read-only")
     w.chunks, w.C, w.K = sums.shape[0], sums.shape[2], sums.shape[3]
+    w.single = np.PyArray_TYPE(sums) == np.NPY_FLOAT
     w.y, w.x = np.PyArray_DATA(weight), np.PyArray_DATA(sums)
     with nogil:
-        _share(_weights_task32 if np.PyArray_TYPE(sums) == np.NPY_FLOAT else _weights_task64, &w, w.C, threads, False)
+        _share(_weights_task, &w, w.C, threads, False)
 
 
 cdef _set(
@@ -162,7 +164,7 @@ cdef _set(
     w.top, w.left, w.down, w.across = top, left, (w.P + 1) // 2, (w.Q + 1) // 2
     w.block = max(1, _block(w.down * w.across, w.C))
     w.blocks = (w.down * w.across + w.block - 1) // w.block
-    w.bias = NULL if bias is None else np.PyArray_DATA(bias)
+    w.single, w.bias = type == np.NPY_FLOAT, NULL if bias is None else np.PyArray_DATA(bias)
     w.scratch = <char *>np.PyArray_DATA(scratch)
     w.scratch_size = scratch.shape[1] * np.PyArray_ITEMSIZE(scratch)
 
@@ -177,20 +179,18 @@ cdef _check_weight(str name, np.ndarray a, int axes, np.ndarray weight):
         raise DTypeError(f"{name}: expected contiguous arrays, both float32 or both float64")
 
 
-cdef void _image_task32(void *work, Py_ssize_t n, int who) noexcept nogil:
-    _image(<float *>(<Work *>work).y, <Work *>work, n, who)
+cdef void _image_task(void *work, Py_ssize_t n, int who) noexcept nogil:
+    if (<Work *>work).single:
+        _image(<float *>(<Work *>work).y, <Work *>work, n, who)
+    else:
+        _image(<double *>(<Work *>work).y, <Work *>work, n, who)
 
 
-cdef void _image_task64(void *work, Py_ssize_t n, int who) noexcept nogil:
-    _image(<double *>(<Work *>work).y, <Work *>work, n, who)
-
-
-cdef void _chunk_task32(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _chunk(<float *>(<Work *>work).y, <Work *>work, i, who)
-
-
-cdef void _chunk_task64(void *work, Py_ssize_t i, int who) noexcept nogil:
-    _chunk(<double *>(<Work *>work).y, <Work *>work, i, who)
+cdef void _chunk_task(void *work, Py_ssize_t i, int who) noexcept nogil:
+    if (<Work *>work).single:
+        _chunk(<float *>(<Work *>work).y, <Work *>work, i, who)
+    else:
+        _chunk(<double *>(<Work *>work).y, <Work *>work, i, who)
 
 
 cdef void _image(floating *y, Work *w, Py_ssize_t n, int who) noexcept nogil:
@@ -318,12 +318,11 @@ cdef void _transform_weights(floating *u, const floating *weight, Py_ssize_t K, 
                 tinybn_winograd_weight_double(u + a * B + b, A * B, weight + place, turned)
 
 
-cdef void _weights_task32(void *work, Py_ssize_t c, int who) noexcept nogil:
-    _weights_of_channel(<float *>(<Work *>work).y, <Work *>work, c)
-
-
-cdef void _weights_task64(void *work, Py_ssize_t c, int who) noexcept nogil:
-    _weights_of_channel(<double *>(<Work *>work).y, <Work *>work, c)
+cdef void _weights_task(void *work, Py_ssize_t c, int who) noexcept nogil:
+    if (<Work *>work).single:
+        _weights_of_channel(<float *>(<Work *>work).y, <Work *>work, c)
+    else:
+        _weights_of_channel(<double *>(<Work *>work).y, <Work *>work, c)
 
 
 cdef void _weights_of_channel(floating *weight, Work *w, Py_ssize_t c) noexcept nogil:
