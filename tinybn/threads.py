@@ -30,8 +30,8 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let the kernels and BLAS use ``n`` threads, in the whole process (as in PyTorch).
 
-    Results of the kernels, layers and optimizers are the same bits for any number. BLAS makes `matmul` (``@``) and what is
-    built on it, such as `bmm` and `einsum`: those may differ in the last bit.
+    Results of the kernels, layers and optimizers are the same bits for any number. BLAS makes `matmul` (``@``) and what
+    is built on it, such as `bmm` and `einsum`: those may differ in the last bit.
 
     Raises:
         ValueError: ``n`` is not a whole number from 1 to 1024.
