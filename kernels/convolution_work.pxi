@@ -39,7 +39,7 @@ cdef void _correlate_band(floating *y, Work *w, Py_ssize_t i, int who) noexcept 
     cdef Bands *b = &w.bands
     cdef Py_ssize_t n = i // b.bands, first = i % b.bands * b.band, count = min(b.band, b.P - first) * b.Q, g, p, j, m, r
     cdef Py_ssize_t panel = _panel(y), columns, rows, line, place, depth = w.T * w.length
-    cdef const floating *x = _windows(<floating *>(w.scratch + who * w.scratch_size), w, n, first)
+    cdef const floating *x = _windows(_scratch_of(y, w, who), w, n, first)
     cdef const floating *matrix = <const floating *>w.matrix
     cdef const floating *bias
     cdef bint lines_are_one = w.G == 1 and w.y_w == w.B and w.y_h == b.Q * w.B
@@ -78,7 +78,7 @@ cdef void _correlate_chunk(floating *sums, Work *w, Py_ssize_t i, int who) noexc
     cdef Py_ssize_t begin = tiles * part // w.parts * ROWS, end = min(tiles * (part + 1) // w.parts * ROWS, w.T)
     cdef Py_ssize_t first_image = w.N * chunk // w.chunks, last_image = w.N * (chunk + 1) // w.chunks
     cdef Py_ssize_t n, first, g
-    cdef floating *scratch = <floating *>(w.scratch + who * w.scratch_size)
+    cdef floating *scratch = _scratch_of(sums, w, who)
     cdef const floating *x
     cdef const floating *dy
     sums += chunk * w.G * w.T * w.B
@@ -121,7 +121,7 @@ cdef void _add_products(
 
 cdef void _spread_image(floating *dx, Work *w, Py_ssize_t n, int who) noexcept nogil:
     cdef Bands *b = &w.bands
-    cdef floating *image = <floating *>(w.scratch + who * w.scratch_size)
+    cdef floating *image = _scratch_of(dx, w, who)
     cdef const floating *dy = <const floating *>w.x + n * b.P * b.Q * w.B
     cdef const floating *matrix = <const floating *>w.matrix
     cdef floating *into
@@ -154,6 +154,11 @@ cdef void _spread_image(floating *dx, Work *w, Py_ssize_t n, int who) noexcept n
                         into[k] += part[r * panel + k]
     for r in range(b.H):
         memcpy(dx + (n * b.H + r) * b.W * b.C, image + (r + b.top) * b.pitch + b.left * b.C, b.W * b.C * sizeof(floating))
+
+
+cdef inline floating *_scratch_of(const floating *like, Work *w, int who) noexcept nogil:
+    """A thread's scratch memory; NULL if there is none."""
+    return <floating *>(w.scratch + who * w.scratch_size) if w.scratch != NULL else NULL
 
 
 cdef const floating *_windows(floating *copy, Work *w, Py_ssize_t n, Py_ssize_t first) noexcept nogil:

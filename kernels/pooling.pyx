@@ -58,7 +58,8 @@ def max_pool2d(
     w.H, w.W, w.C, w.P, w.Q, w.R, w.S = x.shape[1], x.shape[2], x.shape[3], y.shape[1], y.shape[2], R, S
     w.stride_h, w.stride_w, w.pad_h, w.pad_w = stride_h, stride_w, pad_h, pad_w
     w.dilation_h, w.dilation_w, w.single = dilation_h, dilation_w, floating is float
-    w.y, w.index, w.x = &y[0, 0, 0, 0], &index[0, 0, 0, 0], &x[0, 0, 0, 0] if x.size else NULL
+    w.y, w.index = &y[0, 0, 0, 0], &index[0, 0, 0, 0]
+    w.x = <void *>&x[0, 0, 0, 0] if x.size else w.y         # which is not read then: NULL plus an offset is undefined
     with nogil:
         _share(_maxima_task, &w, y.shape[0], threads, False)
 
@@ -76,7 +77,8 @@ def max_pool2d_backward(
     w.H, w.W, w.C, w.P, w.Q, w.R, w.S = dx.shape[1], dx.shape[2], dx.shape[3], dy.shape[1], dy.shape[2], R, S
     w.stride_h, w.stride_w, w.pad_h, w.pad_w, w.single = stride_h, stride_w, pad_h, pad_w, floating is float
     w.x = &dx[0, 0, 0, 0]
-    w.y, w.index = <void *>&dy[0, 0, 0, 0] if dy.size else NULL, <int *>&index[0, 0, 0, 0] if dy.size else NULL
+    w.y = <void *>&dy[0, 0, 0, 0] if dy.size else <void *>w.x
+    w.index = <int *>&index[0, 0, 0, 0] if dy.size else <int *>w.x
     with nogil:
         _share(_spread_task, &w, dx.shape[0], threads, False)
 
