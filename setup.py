@@ -5,7 +5,7 @@ Every ``kernels/NAME.pyx`` becomes the module ``tinybn.kernels.NAME``, and on x8
 
 The modules of COMPILED_PYTHON are compiled as they stand: the same source, without the interpreter.
 
-* No OpenMP in the compiler: the kernels are built without it and run on one thread.
+* No OpenMP in the compiler: the ladder, which alone uses it, runs on one thread.
 * No compiler at all: the package installs without them and falls back on the NumPy twins.
 
 Environment variables:
@@ -150,7 +150,7 @@ class BuildKernels(build_ext):
         msvc = self.compiler.compiler_type == "msvc"
         openmp = ["/openmp" if msvc else "-fopenmp"]
         if not self._compiles(OPENMP_PROBE, openmp, link=not msvc):
-            print("tinybn: this compiler has no OpenMP; the kernels will run on one thread", file=sys.stderr)
+            print("tinybn: this compiler has no OpenMP; the ladder will run on one thread", file=sys.stderr)
             openmp = []
 
         levels = [level for level, flags in LEVELS.items() if not (flags and msvc) and self._compiles(PROBE, flags)]

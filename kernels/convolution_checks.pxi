@@ -65,7 +65,8 @@ cdef _check_reach(Work *w, np.ndarray taps, Py_ssize_t length, Py_ssize_t A):
 cdef _set_scratch(Work *w, np.ndarray scratch, int threads, Py_ssize_t size, Py_ssize_t needed):
     w.scratch, w.scratch_size, w.single = NULL, 0, size == 4
     if scratch is not None:
-        if not np.PyArray_ISWRITEABLE(scratch) or np.PyArray_NDIM(scratch) != 2 or scratch.shape[0] < threads or scratch.shape[1] < needed:
+        if (np.PyArray_NDIM(scratch) != 2 or scratch.shape[0] < threads or scratch.shape[1] < needed
+                or not np.PyArray_ISWRITEABLE(scratch)):
             raise ShapeError(f"convolution: expected writable scratch of ({threads}, {needed}), got {_shape(scratch)}")
         w.scratch = <char *>np.PyArray_DATA(scratch)
         w.scratch_size = scratch.shape[1] * np.PyArray_ITEMSIZE(scratch)

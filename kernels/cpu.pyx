@@ -37,5 +37,5 @@ def debug():
 
 
 def openmp():
-    """Whether the kernels can use several threads."""
+    """Whether the ladder can use several threads: the other kernels have their own."""
     return TINYBN_OPENMP

@@ -9,14 +9,12 @@ import numpy as np
 from tinybn._typing import Array, Shape
 from tinybn.kernels import convolve_winograd as winograd
 from tinybn.kernels.table import chosen
-from tinybn.kernels.windows import Geometry, Windows, forward_taps, phases, windows
+from tinybn.kernels.windows import CHUNKS, Geometry, Windows, forward_taps, phases, scratch, windows
 from tinybn.threads import get_num_threads
 
 _COLUMNS = 16  # what matrices are filled up to in columns: whole vectors, for each build
 
-# The weights' gradient is summed over so many chunks of the batch, each by one thread at a time, unless all sums
-# together take more bytes than that: then threads share its rows.
-_CHUNKS = 8
+# Sums of the weights' gradient for all chunks of the batch together take no more bytes: beyond, threads share its rows.
 _SUMS_BYTES = 4 << 20
 
 # So few input channels would leave most of a vector empty in the gradient for the input: it is made window by window
@@ -92,7 +90,7 @@ def _spread(dx: Array, dy: Array, weight: Array, geometry: Geometry) -> None:
     matrix = np.zeros((k, len(view.runs), _filled(view.length)), dy.dtype)
     matrix[:, :, : view.length] = weight.transpose(0, 2, 3, 1).reshape(k, -1, view.length)
     threads = _threads(2 * dy.size * weight.size // max(1, k), len(dx))
-    memory = _scratch(threads, size[0] * size[1] * c + matrix.shape[2], dy)
+    memory = scratch(threads, size[0] * size[1] * c + matrix.shape[2], dy)
     window = (*geometry.stride, top, left, *size)
     if dx.size:
         chosen["spread"](dx, dy, matrix, view.runs, view.length, memory, window, threads)
@@ -110,11 +108,11 @@ def conv2d_weight_grad(dy: Array, x: Array, geometry: Geometry, shape: Shape) ->
     taps = forward_taps(shape[2:], geometry.dilation)
     view = windows(x.shape[1:], (p, q), taps, geometry.stride, geometry.padding, g, x.itemsize)
     weight = np.empty(shape, x.dtype)
-    chunks = max(1, min(_CHUNKS, n, _SUMS_BYTES // max(1, weight.nbytes)))
-    parts = max(1, _CHUNKS // chunks)
+    chunks = max(1, min(CHUNKS, n, _SUMS_BYTES // max(1, weight.nbytes)))
+    parts = max(1, CHUNKS // chunks)
     sums = np.empty((chunks, g, len(view.reads), k // g), x.dtype)
     threads = _threads(2 * dy.size * len(view.reads), chunks * parts)
-    memory = _scratch(threads, view.scratch + view.shape[-1] * q * k, x)  # a band of x, and one of dy
+    memory = scratch(threads, view.scratch + view.shape[-1] * q * k, x)  # a band of x, and one of dy
     if sums.size:
         chosen["correlate_weights"](sums, x, dy, view.reads, memory, view.shape, parts, not view.scratch, threads)
         chosen["sum_weights"](weight, sums)
@@ -164,18 +162,13 @@ def _matrix(weight: Array, view: Windows, groups: int, turned: bool) -> Array:
 
 def _correlate(y: Array, x: Array, matrix: Array, bias: Array | None, view: Windows) -> None:
     threads = _threads(2 * y.size * matrix.shape[1], len(x) * view.bands)
-    memory = _scratch(threads, view.scratch, x) if view.scratch else None
+    memory = scratch(threads, view.scratch, x) if view.scratch else None
     if y.size:
         chosen["correlate"](y, x, matrix, bias, view.runs, view.length, memory, view.shape, threads)
 
 
 def _threads(operations: int, tasks: int) -> int:
     return max(1, min(get_num_threads(), tasks)) if operations >= 1 << 20 else 1
-
-
-def _scratch(threads: int, size: int, like: Array) -> Array:
-    """Memory for each thread, apart by some lines of the cache."""
-    return np.empty((threads, size + 64), like.dtype)
 
 
 def _filled(columns: int) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinybn._typing import Array, Shape
 from tinybn.kernels.table import COMPILED, chosen
-from tinybn.kernels.windows import Geometry
+from tinybn.kernels.windows import CHUNKS, Geometry, scratch
 
 # From so many channels in and out, each a multiple of 16, and so many places of the output on. One core, batch 64,
 # plain and Winograd, µs, forward / weights' gradient: 32→64 at 14×14 1,900 / 1,950 and 1,300 / 1,140; 64→128 at 7×7
@@ -20,8 +20,6 @@ from tinybn.kernels.windows import Geometry
 LEAST_CHANNELS = 32
 LEAST_PLACES = 49
 VECTOR = 16
-
-_CHUNKS = 8  # of the batch, for the weights' gradient
 
 _given = os.environ.get("TINYBN_WINOGRAD", "1")
 if _given not in ("0", "1"):
@@ -78,7 +76,7 @@ def weight_gradient(dy: Array, x: Array, edge: tuple[int, int], threads: int) ->
     """(K, C, 3, 3) of dy (N, P, Q, K) and x (N, H, W, C)."""
     n, p, q, k = dy.shape
     c = x.shape[3]
-    sums = np.empty((max(1, min(_CHUNKS, n)), 16, c, k), x.dtype)
+    sums = np.empty((max(1, min(CHUNKS, n)), 16, c, k), x.dtype)
     chosen["winograd_weights"](sums, x, dy, _scratch((p, q), c, k, x, threads), *edge, threads)
     weight = np.empty((k, c, 3, 3), x.dtype)
     chosen["weights_of_sums"](weight, sums, threads)
@@ -86,4 +84,4 @@ def weight_gradient(dy: Array, x: Array, edge: tuple[int, int], threads: int) ->
 
 
 def _scratch(out: tuple[int, int], c: int, k: int, like: Array, threads: int) -> Array:
-    return np.empty((threads, chosen["winograd_scratch"](*out, c, k) + 64), like.dtype)
+    return scratch(threads, chosen["winograd_scratch"](*out, c, k), like)

@@ -22,7 +22,16 @@ Taps = tuple[tuple[int, int, int], ...]  # of each: row and column in the window
 BAND_BYTES = 1 << 18
 BAND_PLACES = 1024
 
+# The gradient for weights is summed over so many chunks of the batch, each by one thread at a time, and these sums are
+# added in their order: as many threads have work, and their number changes no bit.
+CHUNKS = 8
+
 _KEPT = 1024  # results of each function here; a model asks for the same ones at each step
+
+
+def scratch(threads: int, size: int, like: Array) -> Array:
+    """Memory of so many values for each thread, apart by some lines of the cache."""
+    return np.empty((threads, size + 64), like.dtype)
 
 
 class Geometry(NamedTuple):
