@@ -67,8 +67,9 @@ def batch_moments(np.ndarray moments not None, np.ndarray x not None, int thread
 def batch_norm(
     np.ndarray y not None, np.ndarray moments not None, np.ndarray x not None, np.ndarray weight, np.ndarray bias,
     np.ndarray running_mean, np.ndarray running_var, double momentum, double eps, bint relu, int threads, bint stream,
+    bint unbiased=True,
 ):
-    """y and the moments of x; running = (1 - momentum)·running + momentum·new, with the unbiased variance.
+    """y and the moments of x; running = (1 - momentum)·running + momentum·new, with the unbiased variance or the biased.
 
     The running statistics stay as they are, and False is returned, when they could not hold the new ones: after a batch
     that is empty or not finite. `stream` goes block by block and writes y past the caches: the same bits.
@@ -94,9 +95,9 @@ def batch_norm(
         if form.N * form.S * form.C:
             _run_batch_norm(&w, form)
         if form.single:
-            moved = _move_running(<float *>r_mean, <float *>r_var, w.moments, momentum, FLT_MAX, form)
+            moved = _move_running(<float *>r_mean, <float *>r_var, w.moments, momentum, unbiased, FLT_MAX, form)
         else:
-            moved = _move_running(<double *>r_mean, <double *>r_var, w.moments, momentum, DBL_MAX, form)
+            moved = _move_running(<double *>r_mean, <double *>r_var, w.moments, momentum, unbiased, DBL_MAX, form)
     return moved
 
 

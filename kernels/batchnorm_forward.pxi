@@ -229,15 +229,16 @@ cdef inline void _normalize_line(
 
 
 cdef bint _move_running(
-    floating *running_mean, floating *running_var, const double *moments, double momentum, double most, Form form,
+    floating *running_mean, floating *running_var, const double *moments, double momentum, bint unbiased, double most,
+    Form form,
 ) noexcept nogil:
     """running = (1 - momentum)·running + momentum·new, unless the new ones are not finite or there are none."""
     cdef Py_ssize_t C = form.C, M = form.N * form.S, held = 0, c
-    cdef double unbiased = M / (M - 1.0) if M > 1 else 0
+    cdef double correction = 1 if not unbiased else M / (M - 1.0) if M > 1 else 0
     if M == 0:
         return False
     for c in range(C):
-        held += fabs(moments[c]) <= most and moments[C + c] * unbiased <= most      # NaN is not below anything
+        held += fabs(moments[c]) <= most and moments[C + c] * correction <= most      # NaN is not below anything
     if held < C:
         return False
     if running_mean != NULL:
@@ -245,5 +246,5 @@ cdef bint _move_running(
             running_mean[c] = <floating>((1 - momentum) * running_mean[c] + momentum * moments[c])
     if running_var != NULL:
         for c in range(C):
-            running_var[c] = <floating>((1 - momentum) * running_var[c] + momentum * (moments[C + c] * unbiased))
+            running_var[c] = <floating>((1 - momentum) * running_var[c] + momentum * (moments[C + c] * correction))
     return True

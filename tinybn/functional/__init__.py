@@ -35,6 +35,7 @@ from tinybn.functional import (
     products,
     reduction,
     regression_loss,
+    row_normalization,
     sets,
     shape,
     sorting,
@@ -64,6 +65,7 @@ from tinybn.functional.pooling import *
 from tinybn.functional.products import *
 from tinybn.functional.reduction import *
 from tinybn.functional.regression_loss import *
+from tinybn.functional.row_normalization import *
 from tinybn.functional.sets import *
 from tinybn.functional.shape import *
 from tinybn.functional.sorting import *
@@ -96,6 +98,7 @@ OTHER_ROOMS = (
     pooling,
     padding,
     normalization,
+    row_normalization,
     noise,
     loss,
     regression_loss,

@@ -69,8 +69,9 @@ def batch_norm_training(
     momentum: float = 0.1,
     eps: float = 1e-5,
     relu: bool = False,
+    unbiased: bool = True,
 ) -> tuple[Tensor, bool]:
-    """`batch_norm` with the batch's statistics, and whether the running ones were moved.
+    """`batch_norm` with the batch's statistics, and whether the running ones were moved, with its unbiased variance or not.
 
     A batch that is empty or not finite, and one of numbers so large that the running arrays' dtype cannot hold their
     statistics, moves nothing.
@@ -82,7 +83,7 @@ def batch_norm_training(
             f"batch_norm: one value per channel in training (input of shape {x.shape}): its variance is 0 and every "
             "output would be the bias. Use a larger batch; a loader's drop_last=True leaves out a last batch of one"
         )
-    y, _, moved = apply(ops.batch_norm, x, weight, bias, eps, mean, var, momentum, relu)
+    y, _, moved = apply(ops.batch_norm, x, weight, bias, eps, mean, var, momentum, relu, unbiased)
     if moved:
         mark_changed([array for array in (mean, var) if array is not None], "batch_norm in training")
     return y, moved

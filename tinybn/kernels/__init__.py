@@ -15,6 +15,7 @@ from tinybn.kernels.batch_normalize import (
 )
 from tinybn.kernels.pointwise import erf
 from tinybn.kernels.pool import max_pool2d, max_pool2d_backward, scatter_plane
+from tinybn.kernels.row_normalize import group_norm, group_norm_backward, layer_norm, layer_norm_backward
 from tinybn.kernels.table import BUILD, COMPILED, KERNELS
 
 __all__ = [
@@ -26,6 +27,10 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "erf",
+    "group_norm",
+    "group_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "max_pool2d",
     "max_pool2d_backward",
     "normalize",

@@ -43,6 +43,7 @@ def batch_norm(
     running_var: Array | None = None,
     momentum: float = 0.1,
     relu: bool = False,
+    unbiased: bool = True,
 ) -> tuple[Array, Array, bool]:
     """y = (x − mean)·rstd·weight + bias with the batch's own mean and biased variance.
 
@@ -51,9 +52,10 @@ def batch_norm(
         weight, bias: (C,), or None for 1 and 0.
         eps: added to the variance, inside the root.
         running_mean, running_var: (C,) of x's dtype, changed in place, or None: running = (1 − momentum)·running +
-            momentum·new, with the unbiased variance. A batch that is empty or not finite leaves them alone.
+            momentum·new. A batch that is empty or not finite leaves them alone.
         momentum: the weight of the new statistics.
         relu: max(y, 0) instead of y.
+        unbiased: the new variance is the unbiased one.
 
     Returns:
         y like x; mean and variance, float64 (2, C); whether the batch was one that moves running statistics.
@@ -67,7 +69,7 @@ def batch_norm(
         mean, var = layout.channels("running_mean", running_mean, x), layout.channels("running_var", running_var, x)
         if mean is not running_mean or var is not running_var:  # copies, or new views
             layout.check_writable(running_mean=running_mean, running_var=running_var)
-            made = batch_norm(x, weight, bias, eps, mean, var, momentum, relu)
+            made = batch_norm(x, weight, bias, eps, mean, var, momentum, relu, unbiased)
             if made[2]:
                 layout.write_back((running_mean, mean), (running_var, var))
             return made
@@ -85,6 +87,7 @@ def batch_norm(
         relu,
         _workers(x, 3),
         2 * x.nbytes >= STREAMED_BYTES,
+        unbiased,
     )
     return y, moments, moved
 

@@ -14,6 +14,7 @@ def batch_norm(
     relu: bool,
     threads: int,
     stream: bool,
+    unbiased: bool = True,
 ) -> bool: ...
 def normalize(
     y: Array,

@@ -42,16 +42,18 @@ def batch_norm(
     relu: bool,
     threads: int,
     stream: bool,
+    unbiased: bool = True,
 ) -> bool:
     """Moments of x, x normalized with them, and running = (1 − momentum)·running + momentum·new.
 
-    The running statistics, of which the variance is the unbiased one, are left alone, and False is returned, when they
-    could not hold the new ones: after a batch that is empty or not finite.
+    The running statistics are left alone, and False is returned, when they could not hold the new ones: after a batch
+    that is empty or not finite. The new variance is the unbiased one, unless that is not wanted.
     """
     batch_moments(moments, x, threads)
     normalize(y, x, moments[0], moments[1], weight, bias, eps, relu, threads, stream)
     count = x.size // max(1, x.shape[1])
-    new = moments * [[1.0], [count / (count - 1) if count > 1 else 0.0]]
+    correction = 1.0 if not unbiased else count / (count - 1) if count > 1 else 0.0
+    new = moments * [[1.0], [correction]]
     if not count or not np.abs(new).max(initial=0.0) <= np.finfo(x.dtype).max:  # NaN is not below anything
         return False
     for running, values in zip((running_mean, running_var), new, strict=True):

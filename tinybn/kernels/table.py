@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tinybn.kernels import builds, reference
+from tinybn.kernels import builds, reference, reference_rows
 
 __all__ = ["BUILD", "COMPILED", "KERNELS", "NAMES", "chosen", "modules", "useful_threads"]
 
@@ -16,6 +16,7 @@ NAMES = {
     "optim": ["sgd", "adam"],
     "pooling": ["max_pool2d", "max_pool2d_backward", "scatter_plane"],
     "products": ["multiply"],
+    "rownorm": ["layer_norm", "layer_norm_backward", "group_norm", "group_norm_backward"],
     "special": ["erf"],
     "winograd": ["winograd_scratch", "transform_weights", "winograd", "winograd_weights", "weights_of_sums"],
 }
@@ -25,8 +26,8 @@ COMPILED = BUILD != "numpy"
 modules = dict(zip(NAMES, _modules, strict=True))
 
 KERNELS: dict[str, tuple[Callable[..., Any] | None, Callable[..., Any]]] = {
-    name: (getattr(module, name, None), getattr(reference, name))
-    for module, names in zip(_modules, NAMES.values(), strict=True)
+    name: (getattr(module, name, None), getattr(reference_rows if module_name == "rownorm" else reference, name))
+    for (module_name, module), names in zip(modules.items(), NAMES.values(), strict=True)
     for name in names
 }
 chosen = {name: compiled or twin for name, (compiled, twin) in KERNELS.items()}

@@ -40,7 +40,16 @@ from tinybn.nn.loss import (
     SmoothL1Loss,
 )
 from tinybn.nn.module import Module
-from tinybn.nn.normalization import BatchNorm1d, BatchNorm2d
+from tinybn.nn.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    LayerNorm,
+    RMSNorm,
+)
 from tinybn.nn.padding import (
     CircularPad1d,
     CircularPad2d,
@@ -80,6 +89,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "BatchNorm3d",
     "CircularPad1d",
     "CircularPad2d",
     "ConstantPad1d",
@@ -94,13 +104,17 @@ __all__ = [
     "Dropout2d",
     "Embedding",
     "Flatten",
+    "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
     "KLDivLoss",
     "L1Loss",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
@@ -114,6 +128,7 @@ __all__ = [
     "ModuleList",
     "NLLLoss",
     "PReLU",
+    "RMSNorm",
     "Parameter",
     "ParameterDict",
     "ParameterList",

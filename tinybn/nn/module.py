@@ -225,9 +225,25 @@ class Module:
 
     # --- state ------------------------------------------------------------------------------------------------------
 
+    def get_extra_state(self) -> Array | None:
+        """What else `state_dict` is to keep of this module, under ``_extra_state``; None for nothing."""
+        return None
+
+    def set_extra_state(self, value: Array) -> None:
+        """Take over what `get_extra_state` returned."""
+        raise StateError(f"{type(self).__name__} has no extra state to set")
+
     def state_dict(self) -> dict[str, Array]:
         """Parameters and buffers as arrays under PyTorch's names. They share the module's memory, as in PyTorch."""
-        return {name: value.data for name, value in self._named_state()}
+        state = {name: value.data for name, value in self._named_state()}
+        extra = {name: module.get_extra_state() for name, module in self._extra_names()}
+        return {**state, **{name: value for name, value in extra.items() if value is not None}}
+
+    def _extra_names(self) -> Iterator[tuple[str, "Module"]]:
+        """The names of extra state, of the modules that have some to keep."""
+        for prefix, module in self.named_modules():
+            if type(module).get_extra_state is not Module.get_extra_state:
+                yield (f"{prefix}._extra_state" if prefix else "_extra_state"), module
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy a state into the parameters and buffers. Nothing is written unless all of it fits.
@@ -242,8 +258,9 @@ class Module:
             DTypeError: values that the dtype cannot hold, such as floats for a counter.
         """
         own = dict(self._named_state())
+        extra = {name: module for name, module in self._extra_names() if name in state}
         missing = [name for name in own if name not in state]
-        unexpected = [name for name in state if name not in own]
+        unexpected = [name for name in state if name not in own and name not in extra]
         if strict and (missing or unexpected):
             raise StateError(
                 f"load_state_dict: the state does not fit {type(self).__name__}: missing {missing}, "
@@ -264,6 +281,8 @@ class Module:
         ]
         if wrong:
             raise DTypeError("load_state_dict: dtypes do not fit: " + "; ".join(wrong))
+        for name, module in extra.items():
+            module.set_extra_state(np.asarray(_to_array(state[name])))
         for name, array in arrays.items():
             own[name].data[...] = array
             mark_changed(own[name].data, "load_state_dict")

@@ -38,6 +38,7 @@ from tinybn.ops.loss import cross_entropy, log_softmax, softmax
 from tinybn.ops.normalization import batch_norm, normalize
 from tinybn.ops.pool import gather_plane, max_pool2d, scatter_plane, spread_windows, sum_windows
 from tinybn.ops.reduce import amax, amin, cumsum, mean, sum
+from tinybn.ops.row_normalization import group_norm, layer_norm
 from tinybn.ops.shape import broadcast_to, clone, concatenate, flip, reshape, transpose
 
 __all__ = [
@@ -66,6 +67,8 @@ __all__ = [
     "flip",
     "gather_plane",
     "getitem",
+    "group_norm",
+    "layer_norm",
     "linear",
     "log",
     "log1p",

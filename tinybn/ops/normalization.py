@@ -25,13 +25,14 @@ def batch_norm(
     running_var: Array | None = None,
     momentum: float = 0.1,
     relu: bool = False,
+    unbiased: bool = True,
 ) -> Op:
     """With the batch's own statistics. By-products: these, and whether the running ones were moved.
 
     The running arrays (C,) are outputs that the caller hands over, changed in the kernel's own pass. The statistics are
     mean and biased variance, float64 (2, C).
     """
-    y, moments, moved = kernels.batch_norm(x, weight, bias, eps, running_mean, running_var, momentum, relu)
+    y, moments, moved = kernels.batch_norm(x, weight, bias, eps, running_mean, running_var, momentum, relu, unbiased)
 
     def backward(dy: Any, x: Any, weight: Any, bias: Any = None) -> tuple[Any, ...]:
         if isinstance(dy, np.ndarray):

@@ -1,0 +1,199 @@
+"""Normalization with statistics of each example's own, on tensors."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinybn import ops
+from tinybn._tensor import Tensor, as_tensor
+from tinybn._typing import Array
+from tinybn.autograd import apply
+from tinybn.errors import DTypeError, ShapeError
+from tinybn.functional.normalization import batch_norm
+from tinybn.storage import mark_changed
+
+__all__ = ["group_norm", "instance_norm", "layer_norm", "rms_norm"]
+
+
+def layer_norm(
+    input: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    """y = (x − mean)/√(var + eps) · weight + bias, with mean and biased variance over the last axes.
+
+    Args:
+        input: (..., *normalized_shape).
+        normalized_shape: the shape of the axes that are normalized together.
+        weight, bias: of that shape, or None for 1 and 0.
+        eps: added to the variance, inside the root.
+
+    Raises:
+        ShapeError: an input that does not end with these axes, or parameters of another shape.
+        DTypeError: an input that is not floating, or dtypes that are not all the same.
+
+    Source: Ba, Kiros & Hinton 2016, "Layer Normalization", §3.
+
+    >>> import tinybn as tb
+    >>> tb.functional.layer_norm(tb.tensor([[1.0, 3.0], [10.0, 30.0]]), 2, eps=0.0)
+    tensor([[-1.,  1.],
+            [-1.,  1.]])
+    """
+    x, weight, bias, axes = _over_last_axes("layer_norm", input, normalized_shape, weight, bias)
+    y: Tensor = apply(ops.layer_norm, x, weight, bias, axes, eps)[0]
+    return y
+
+
+def rms_norm(
+    input: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None
+) -> Tensor:
+    """y = x/√(mean(x²) + eps) · weight, with the mean over the last axes.
+
+    Args:
+        input: (..., *normalized_shape).
+        normalized_shape: the shape of the axes that are normalized together.
+        weight: of that shape, or None for 1.
+        eps: added to the mean, inside the root; None: the dtype's rounding, 1.2e-7 for float32.
+
+    Raises:
+        ShapeError, DTypeError: as `layer_norm`.
+
+    Source: Zhang & Sennrich 2019, "Root Mean Square Layer Normalization", §3.
+
+    >>> import tinybn as tb
+    >>> tb.functional.rms_norm(tb.tensor([3.0, -3.0]), 2, eps=0.0)
+    tensor([ 1., -1.])
+    """
+    x, weight, _, axes = _over_last_axes("rms_norm", input, normalized_shape, weight, None)
+    eps = float(np.finfo(x.array.dtype).eps) if eps is None else eps
+    y: Tensor = apply(ops.layer_norm, x, weight, None, axes, eps, False)[0]
+    return y
+
+
+def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+    """y = (x − mean)/√(var + eps) · weight + bias, with mean and biased variance of each group of an example's channels.
+
+    Args:
+        input: (N, C, ...).
+        num_groups: into so many groups of neighbours the channels are divided; 1 normalizes an example as a whole.
+        weight, bias: (C,), or None for 1 and 0.
+        eps: added to the variance, inside the root.
+
+    Raises:
+        ShapeError: channels that cannot be divided so, parameters of another shape, or one value in all.
+        DTypeError: an input that is not floating, or dtypes that are not all the same.
+
+    Source: Wu & He 2018, "Group Normalization", §3.
+
+    >>> import tinybn as tb
+    >>> tb.functional.group_norm(tb.tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
+    tensor([[-1.,  1., -1.,  1.]])
+    """
+    x, weight, bias = _per_channel("group_norm", input, weight, bias)
+    n, c = x.array.shape[:2]
+    if num_groups < 1 or c % num_groups:
+        raise ShapeError(f"group_norm: {c} channels (input of shape {x.shape}) cannot be divided into {num_groups} groups")
+    if x.array.size == num_groups and x.array.size:
+        raise ShapeError(f"group_norm: one value in each group (input of shape {x.shape}, {num_groups} groups)")
+    y: Tensor = apply(ops.group_norm, x, weight, bias, num_groups, eps)[0]
+    return y
+
+
+def instance_norm(
+    input: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = (x − mean)/√(var + eps) · weight + bias, per channel of each example.
+
+    Args:
+        input: (N, C, ...).
+        running_mean, running_var: (C,), or None. With ``use_input_stats`` they move towards the examples' mean of the
+            means and of the unbiased variances.
+        weight, bias: (C,), or None for 1 and 0.
+        use_input_stats: normalize with each example's own statistics; else with the running ones.
+        momentum: the weight of the new statistics.
+        eps: added to the variance, inside the root.
+
+    Raises:
+        ShapeError: shapes that do not go together, or one value per channel of an example.
+        DTypeError: an input that is not floating, or dtypes that are not all the same.
+
+    Source: Ulyanov, Vedaldi & Lempitsky 2016, "Instance Normalization", §2.
+
+    >>> import tinybn as tb
+    >>> tb.functional.instance_norm(tb.tensor([[[1.0, 3.0], [10.0, 30.0]]]), eps=0.0)
+    tensor([[[-1.,  1.],
+             [-1.,  1.]]])
+    """
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, eps=eps)
+    x, weight, bias = _per_channel("instance_norm", input, weight, bias)
+    n, c = x.array.shape[:2]
+    size = int(np.prod(x.array.shape[2:]))
+    if size == 1:
+        raise ShapeError(
+            f"instance_norm: one value per channel of an example (input of shape {x.shape}): its variance is 0 and "
+            "every output would be the bias"
+        )
+    running = [_running("instance_norm", value, x) for value in (running_mean, running_var)]
+    y, moments = apply(ops.group_norm, x, weight, bias, c, eps)
+    new = moments.reshape(2, n, c).mean(axis=1) if n and size else moments[:, :0]
+    if new.size and np.isfinite(new).all():
+        new[1] *= size / (size - 1)
+        for array, values in zip(running, new, strict=True):
+            if array is not None:
+                array[...] = (1 - momentum) * array + momentum * values
+        mark_changed([array for array in running if array is not None], "instance_norm")
+    result: Tensor = y
+    return result
+
+
+def _running(name: str, value: Any, x: Tensor) -> Array | None:
+    array: Array | None = value.array if isinstance(value, Tensor) else value
+    if array is not None and array.shape != x.shape[1:2]:
+        raise ShapeError(f"{name}: an input of shape {x.shape} needs statistics of {x.shape[1:2]}, got {array.shape}")
+    return array
+
+
+def _per_channel(name: str, input: Any, weight: Any, bias: Any) -> tuple[Tensor, Any, Any]:
+    """The arguments, if they go together."""
+    x = input if type(input) is Tensor else as_tensor(input)
+    if x.array.ndim < 2:
+        raise ShapeError(f"{name}: expected an input of shape (N, C, ...), got {x.shape}")
+    return x, *_parameters(name, x, x.array.shape[1:2], weight, bias)
+
+
+def _over_last_axes(
+    name: str, input: Any, normalized_shape: int | Sequence[int], weight: Any, bias: Any
+) -> tuple[Tensor, Any, Any, int]:
+    """The arguments, if they go together, and the number of axes."""
+    x = input if type(input) is Tensor else as_tensor(input)
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    axes = len(shape)
+    if not axes or x.array.shape[x.array.ndim - axes :] != shape or x.array.ndim < axes:
+        raise ShapeError(f"{name}: normalized_shape {shape} needs an input of shape {('...', *shape)}, got {x.shape}")
+    return x, *_parameters(name, x, shape, weight, bias), axes
+
+
+def _parameters(name: str, x: Tensor, shape: tuple[int, ...], weight: Any, bias: Any) -> tuple[Any, Any]:
+    """Weight and bias, Tensors or None, if they have the shape and the dtype of x."""
+    if x.array.dtype.kind != "f":
+        raise DTypeError(f"{name}: expected a floating tensor, got {x.dtype}; use .float() first")
+    weight = weight if weight is None or isinstance(weight, Tensor) else as_tensor(weight)
+    bias = bias if bias is None or isinstance(bias, Tensor) else as_tensor(bias)
+    for what, value in (("weight", weight), ("bias", bias)):
+        if value is None:
+            continue
+        if value.array.shape != shape:
+            raise ShapeError(f"{name}: an input of shape {x.shape} needs a {what} of {shape}, got {value.shape}")
+        if value.array.dtype != x.array.dtype:
+            raise DTypeError(
+                f"{name}: expected one dtype, got input {x.dtype}, {what} {value.dtype}; cast the input with .to() or "
+                "the module with .to()"
+            )
+    return weight, bias
