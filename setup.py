@@ -68,13 +68,13 @@ LEVELS = {"baseline": [], "v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4"]
 COMPILED_PYTHON = [
     *("_tensor", "autograd", "saved", "starts", "storage"),
     *("functional/activation", "functional/affine", "functional/arguments", "functional/conv", "functional/loss"),
-    *("functional/normalization", "functional/pooling", "functional/shape"),
+    *("functional/normalization", "functional/pooling", "functional/row_normalization", "functional/shape"),
     *("kernels/batch_normalize", "kernels/convolve", "kernels/convolve_winograd", "kernels/losses", "kernels/pool"),
-    *("kernels/matmul", "kernels/pointwise", "kernels/updates"),
+    *("kernels/matmul", "kernels/pointwise", "kernels/row_normalize", "kernels/updates"),
     *("nn/activation", "nn/container", "nn/conv", "nn/linear", "nn/module", "nn/pooling"),
     *("nn/normalization/batchnorm", "nn/normalization/rows"),
     *("ops/_call", "ops/conv", "ops/elementwise", "ops/linalg", "ops/loss", "ops/normalization"),
-    *("ops/pool", "ops/shape"),
+    *("ops/pool", "ops/row_normalization", "ops/shape"),
     *("optim/adam", "optim/optimizer", "optim/sgd"),
 ]
 COMPILE_PYTHON = "baseline" in BUILDS and not DEBUG and not SANITIZE

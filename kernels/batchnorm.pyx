@@ -185,6 +185,8 @@ def ready(
 
 
 include "batchnorm_checks.pxi"
+include "batchnorm_statistics.pxi"
+include "sheet.pxi"
 include "batchnorm_cut.pxi"
 include "batchnorm_work.pxi"
 include "batchnorm_sums.pxi"

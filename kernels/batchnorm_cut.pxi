@@ -22,11 +22,6 @@ cdef struct Cut:
     Py_ssize_t spread_below # fewer positions, and the second pass runs over lines with parameters spread over them
     bint ahead              # read the next block's rows while this one's are written
 
-cdef struct Sheet:          # `rows` × `width` values and one more row of `tail` values
-    Py_ssize_t start        # where its first value is
-    Py_ssize_t rows, pitch, width, tail
-    Py_ssize_t channels, S  # the value in column j is of channel (j // S) % channels
-
 
 cdef Cut _cut(Form form, int inputs, bint again) noexcept nogil:
     """For sums over the inputs: blocks that stay in the cache for a pass that goes over them again, or long runs of lines;
@@ -103,16 +98,3 @@ cdef inline Py_ssize_t _block_channels(Cut *cut, Py_ssize_t block) noexcept nogi
 
 cdef inline Py_ssize_t _slice_rows(Cut *cut, Py_ssize_t slice) noexcept nogil:
     return min(cut.rows, cut.form.N - slice * cut.rows)
-
-
-cdef inline void _spread(floating *line, const floating *values, Sheet *a) noexcept nogil:
-    """A line with each column's value, from those of the channels."""
-    cdef Py_ssize_t i, c, s
-    if a.S == 1:
-        for i in range(a.width // a.channels):
-            for c in range(a.channels):
-                line[i * a.channels + c] = values[c]
-    else:
-        for c in range(a.channels):
-            for s in range(min(a.S, a.width)):
-                line[c * a.S + s] = values[c]

@@ -40,7 +40,7 @@ cdef struct Bands:          # how windows lie in x
 
 cdef struct Work:
     Bands bands
-    bint single                 # float32
+    bint single, relu           # float32; max(y, 0)
     Py_ssize_t N, G, A, B, columns      # columns of matrix
     Py_ssize_t T                # taps, or runs of them
     Py_ssize_t y_n, y_h, y_w
@@ -57,13 +57,13 @@ cdef struct Work:
 
 def correlate(
     np.ndarray y not None, np.ndarray x not None, np.ndarray matrix not None, np.ndarray bias, np.ndarray taps not None,
-    Py_ssize_t length, np.ndarray scratch, tuple window not None, int threads,
+    Py_ssize_t length, np.ndarray scratch, tuple window not None, int threads, bint relu=False,
 ):
     """y (N, P, Q, K), whose channels are neighbours in memory, of x (N, H, W, C).
 
     taps are where runs of `length` values begin that rows of matrix (G, T·A, COLUMNS) are multiplied with; bias is (G,
     COLUMNS) or None; scratch (threads, ...) or None if windows need no copy; window is (stride_h, stride_w, top, left,
-    height, width, band): of a band's copy.
+    height, width, band): of a band's copy; relu: max(y, 0) instead of y.
     """
     cdef Work w
     cdef Py_ssize_t size = np.PyArray_ITEMSIZE(y)
@@ -82,7 +82,7 @@ def correlate(
     _set_scratch(&w, scratch, threads, size, w.bands.height * w.bands.width * w.bands.C)
     w.y_n, w.y_h, w.y_w = y.strides[0] // size, y.strides[1] // size, y.strides[2] // size
     w.y, w.x, w.matrix = np.PyArray_DATA(y), np.PyArray_DATA(x), np.PyArray_DATA(matrix)
-    w.bias = NULL if bias is None else np.PyArray_DATA(bias)
+    w.bias, w.relu = NULL if bias is None else np.PyArray_DATA(bias), relu
     if not np.PyArray_SIZE(y):
         return
     with nogil:

@@ -68,7 +68,8 @@ cdef void _correlate_band(floating *y, Work *w, Py_ssize_t i, int who) noexcept 
                     columns = panel // 2
                 else:
                     columns = min(panel, w.B - j)
-                _tile(y + g * w.B + j, to, bias, False, x + g * w.A, row, runs, matrix + j, w.columns, rows, columns)
+                _tile(y + g * w.B + j, to, bias, False, x + g * w.A, row, runs, matrix + j, w.columns, rows, columns,
+                      w.relu)
         matrix += depth * w.columns
 
 

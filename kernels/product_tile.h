@@ -49,13 +49,14 @@ typedef struct {
 
 #define LANES NAMED(tinybn_vector, VALUE)
 #define LOAD(pointer) (*(const LANES *)(pointer))
+#define POSITIVE(v) ((LANES)((__typeof__((v) <= 0))(v) & ~((v) <= 0)))
 #define COUNT ((ptrdiff_t)(TINYBN_VECTOR / sizeof(VALUE)))
 typedef VALUE LANES __attribute__((vector_size(TINYBN_VECTOR), aligned(sizeof(VALUE)), may_alias));
 
 /* With constant rows and vectors, so that all sums are registers. */
 static inline __attribute__((always_inline)) void NAMED(tinybn_sums, VALUE)(
     VALUE *c, const ptrdiff_t *to, const VALUE *start, int add, const VALUE *a, const ptrdiff_t *row, tinybn_runs runs,
-    const VALUE *b, ptrdiff_t b_row, const int rows, const int vectors)
+    const VALUE *b, ptrdiff_t b_row, const int rows, const int vectors, int relu)
 {
     LANES sum[TINYBN_ROWS][2];
     const VALUE *from[TINYBN_ROWS];
@@ -84,16 +85,16 @@ static inline __attribute__((always_inline)) void NAMED(tinybn_sums, VALUE)(
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
         for (int j = 0; j < vectors; j++)
-            *(LANES *)(c + to[i] + j * COUNT) = sum[i][j];
+            *(LANES *)(c + to[i] + j * COUNT) = relu ? POSITIVE(sum[i][j]) : sum[i][j];
 }
 
 #define CASE(rows) \
-    case 2 * rows: NAMED(tinybn_sums, VALUE)(c, to, start, add, a, row, runs, b, b_row, rows, 2); break; \
-    case 2 * rows - 1: NAMED(tinybn_sums, VALUE)(c, to, start, add, a, row, runs, b, b_row, rows, 1); break;
+    case 2 * rows: NAMED(tinybn_sums, VALUE)(c, to, start, add, a, row, runs, b, b_row, rows, 2, relu); break; \
+    case 2 * rows - 1: NAMED(tinybn_sums, VALUE)(c, to, start, add, a, row, runs, b, b_row, rows, 1, relu); break;
 
 static __attribute__((noinline)) void NAMED(tinybn_full_tile, VALUE)(
     VALUE *c, const ptrdiff_t *to, const VALUE *start, int add, const VALUE *a, const ptrdiff_t *row, tinybn_runs runs,
-    const VALUE *b, ptrdiff_t b_row, int rows, int vectors)
+    const VALUE *b, ptrdiff_t b_row, int rows, int vectors, int relu)
 {
     switch (2 * rows + vectors - 2) {
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
@@ -105,13 +106,15 @@ static __attribute__((noinline)) void NAMED(tinybn_full_tile, VALUE)(
 #undef CASE
 
 /* A tile of the c that `to` gives the rows of, from the a that `row` gives the rows of. The sums start from c itself
-   with `add`, else from `start`, a row that is the same for all, else from 0. b and start are read in whole vectors. */
+   with `add`, else from `start`, a row that is the same for all, else from 0. b and start are read in whole vectors. With
+   `relu`, what is not above 0 becomes 0, but for NaN. */
 static void NAMED(tinybn_tile, VALUE)(
     VALUE *c, const ptrdiff_t *to, const VALUE *start, int add, const VALUE *a, const ptrdiff_t *row, tinybn_runs runs,
-    const VALUE *b, ptrdiff_t b_row, int rows, ptrdiff_t columns)
+    const VALUE *b, ptrdiff_t b_row, int rows, ptrdiff_t columns, int relu)
 {
     if (columns >= 2 * COUNT || columns == COUNT) {
-        NAMED(tinybn_full_tile, VALUE)(c, to, start, add, a, row, runs, b, b_row, rows, columns == COUNT ? 1 : 2);
+        NAMED(tinybn_full_tile, VALUE)(c, to, start, add, a, row, runs, b, b_row, rows, columns == COUNT ? 1 : 2,
+                                      relu);
         return;
     }
     VALUE whole[TINYBN_ROWS * TINYBN_PANEL];
@@ -122,7 +125,7 @@ static void NAMED(tinybn_tile, VALUE)(
             for (ptrdiff_t j = 0; j < columns; j++)
                 whole[place[i] + j] = c[to[i] + j];
     }
-    NAMED(tinybn_full_tile, VALUE)(whole, place, start, add, a, row, runs, b, b_row, rows, columns > COUNT ? 2 : 1);
+    NAMED(tinybn_full_tile, VALUE)(whole, place, start, add, a, row, runs, b, b_row, rows, columns > COUNT ? 2 : 1, relu);
     for (int i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < columns; j++)
             c[to[i] + j] = whole[place[i] + j];
@@ -160,6 +163,7 @@ static inline void NAMED(tinybn_transpose, VALUE)(
 
 #undef LANES
 #undef LOAD
+#undef POSITIVE
 #undef COUNT
 
 #endif

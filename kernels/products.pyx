@@ -31,14 +31,15 @@ cdef struct Product:
     const void *a
     const void *b
     const void *bias
+    bint relu
     void *copy          # of the other panels, each (K, panel) by itself, the last with zeros behind; then of the bias
 
 
 def multiply(
     np.ndarray c not None, np.ndarray a not None, np.ndarray b not None, np.ndarray bias, np.ndarray scratch not None,
-    int threads,
+    int threads, bint relu=False,
 ):
-    """c = a·b + bias. scratch: (K + 1)·N values, N rounded up to a multiple of 32.
+    """c = a·b + bias; relu: max(c, 0) instead of c. scratch: (K + 1)·N values, N rounded up to a multiple of 32.
 
     False, and nothing is done, if it cannot take them as they lie: aligned, all float32 or all float64, with rows of c and
     rows or columns of b contiguous, values of a in ascending order, strides whole numbers of values.
@@ -65,7 +66,7 @@ def multiply(
         return False
     if np.PyArray_SIZE(scratch) < (p.K + 1) * ((p.N + 31) // 32 * 32):
         raise ShapeError(f"multiply: expected scratch of (K + 1)·N values, N in whole 32s, got {_shape(scratch)}")
-    p.c, p.a, p.b, p.bias = np.PyArray_DATA(c), np.PyArray_DATA(a), np.PyArray_DATA(b), NULL
+    p.c, p.a, p.b, p.bias, p.relu = np.PyArray_DATA(c), np.PyArray_DATA(a), np.PyArray_DATA(b), NULL, relu
     p.a_row, p.a_step, p.c_row = a.strides[0] // size, a.strides[1] // size if p.K > 1 else 1, c.strides[0] // size
     p.b_row = (b.strides[1] if p.turned else b.strides[0]) // size
     p.copy = np.PyArray_DATA(scratch)
@@ -151,7 +152,8 @@ cdef void _multiply_tile(floating *c, Product *p, Py_ssize_t i) noexcept nogil:
     c += m * p.c_row + n * panel
     while True:         # with K = 0 once as well: the bias alone
         runs.length = min(p.K - k, <Py_ssize_t>PIECE)
-        _tile(c, to, bias, k > 0, a + k * p.a_step, row, runs, b + k * b_row, b_row, rows, p.N - n * panel)
+        _tile(c, to, bias, k > 0, a + k * p.a_step, row, runs, b + k * b_row, b_row, rows, p.N - n * panel,
+              p.relu and k + PIECE >= p.K)
         k += PIECE
         if k >= p.K:
             break

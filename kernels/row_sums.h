@@ -138,6 +138,39 @@ static inline void NAMED(tinybn_row_products, VALUE)(
 #undef MASK
 }
 
+/* With d = x - high and g = dy·weight: Σg and Σg·d are added to total and product. weight may be NULL, for 1. */
+static inline void NAMED(tinybn_row_weighted, VALUE)(
+    double *total, double *product, const VALUE *dy, const VALUE *x, const VALUE *weight, VALUE high, ptrdiff_t n)
+{
+    tinybn_doubles sum = {0}, sum_product = {0};
+    LANES w = (LANES){0} + 1;
+    for (ptrdiff_t i = 0; i < n;) {
+        LANES part = {0}, part_product = {0}, d, g;
+        ptrdiff_t end = n - i < 8 * TINYBN_LANES ? n : i + 8 * TINYBN_LANES;
+        for (; i + TINYBN_LANES <= end; i += TINYBN_LANES) {
+            if (weight)
+                w = LOAD(weight + i);
+            g = LOAD(dy + i) * w;
+            part += g;
+            part_product += g * (LOAD(x + i) - high);
+        }
+        if (i < end) {
+            NAMED(tinybn_load, VALUE)(&d, x + i, end - i, high);
+            NAMED(tinybn_load, VALUE)(&g, dy + i, end - i, 0);
+            if (weight)
+                NAMED(tinybn_load, VALUE)(&w, weight + i, end - i, 0);
+            g *= w;
+            part += g;
+            part_product += g * (d - high);
+            i = end;
+        }
+        NAMED(tinybn_add_lanes, VALUE)(&sum, &part);
+        NAMED(tinybn_add_lanes, VALUE)(&sum_product, &part_product);
+    }
+    *total += NAMED(tinybn_total, VALUE)(&sum);
+    *product += NAMED(tinybn_total, VALUE)(&sum_product);
+}
+
 #undef LANES
 #undef HALF
 #undef LOAD

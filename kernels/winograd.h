@@ -27,6 +27,7 @@
 #define LANES NAMED(tinybn_vector, VALUE)
 #define AT(pointer) (*(LANES *)(pointer))
 #define GET(pointer) (*(const LANES *)(pointer))
+#define POSITIVE(v) ((LANES)((__typeof__((v) <= 0))(v) & ~((v) <= 0)))
 #define COUNT ((ptrdiff_t)(TINYBN_VECTOR / sizeof(VALUE)))
 
 /* v[t] (C channels each, `step` apart) = Bᵀ·d·B of the 4×4 places from d on. */
@@ -52,10 +53,10 @@ static void NAMED(tinybn_winograd_image, VALUE)(VALUE *v, ptrdiff_t step, const 
     }
 }
 
-/* y, of which `rows` by `columns` places exist, = Aᵀ·m·A + bias, for n channels. */
+/* y, of which `rows` by `columns` places exist, = Aᵀ·m·A + bias, for n channels; with relu, max(y, 0). */
 static void NAMED(tinybn_winograd_output, VALUE)(
     VALUE *y, ptrdiff_t y_row, ptrdiff_t y_place, int rows, int columns, const VALUE *m, ptrdiff_t step, const VALUE *bias,
-    ptrdiff_t n)
+    int relu, ptrdiff_t n)
 {
     for (ptrdiff_t c = 0; c < n; c += COUNT) {
         LANES s[2][4], start = bias ? GET(bias + c) : (LANES){0};
@@ -66,9 +67,10 @@ static void NAMED(tinybn_winograd_output, VALUE)(
             s[1][j] = m1 - m2 - m3;
         }
         for (int i = 0; i < rows; i++) {
-            AT(y + i * y_row + c) = s[i][0] + s[i][1] + s[i][2] + start;
+            LANES left = s[i][0] + s[i][1] + s[i][2] + start, right = s[i][1] - s[i][2] - s[i][3] + start;
+            AT(y + i * y_row + c) = relu ? POSITIVE(left) : left;
             if (columns == 2)
-                AT(y + i * y_row + y_place + c) = s[i][1] - s[i][2] - s[i][3] + start;
+                AT(y + i * y_row + y_place + c) = relu ? POSITIVE(right) : right;
         }
     }
 }
@@ -137,6 +139,7 @@ static void NAMED(tinybn_winograd_weight_gradient, VALUE)(VALUE *g, const VALUE 
 #undef LANES
 #undef AT
 #undef GET
+#undef POSITIVE
 #undef COUNT
 
 #endif

@@ -31,10 +31,10 @@ cdef extern from "winograd.h":
     void tinybn_winograd_image_double(double *v, Py_ssize_t step, const double *d, Py_ssize_t pitch, Py_ssize_t C) nogil
     void tinybn_winograd_output_float(
         float *y, Py_ssize_t y_row, Py_ssize_t y_place, int rows, int columns, const float *m, Py_ssize_t step,
-        const float *bias, Py_ssize_t n) nogil
+        const float *bias, int relu, Py_ssize_t n) nogil
     void tinybn_winograd_output_double(
         double *y, Py_ssize_t y_row, Py_ssize_t y_place, int rows, int columns, const double *m, Py_ssize_t step,
-        const double *bias, Py_ssize_t n) nogil
+        const double *bias, int relu, Py_ssize_t n) nogil
     void tinybn_winograd_gradient_float(
         float *v, Py_ssize_t step, const float *dy, Py_ssize_t dy_row, Py_ssize_t dy_place, int rows, int columns,
         Py_ssize_t n) nogil
@@ -59,6 +59,7 @@ cdef struct Work:
     void *y
     const void *x
     const void *u
+    bint relu                   # max(y, 0)
     const void *bias
     char *scratch
 
@@ -78,14 +79,17 @@ cdef Py_ssize_t _block(Py_ssize_t tiles, Py_ssize_t C):
 
 def winograd(
     np.ndarray y not None, np.ndarray x not None, np.ndarray u not None, np.ndarray bias, np.ndarray scratch not None,
-    Py_ssize_t top, Py_ssize_t left, int threads,
+    Py_ssize_t top, Py_ssize_t left, int threads, bint relu=False,
 ):
-    """y (N, P, Q, K) of x (N, H, W, C) with u (16, C, K) and bias (K,) or None. The first window begins at -top, -left."""
+    """y (N, P, Q, K) of x (N, H, W, C) with u (16, C, K) and bias (K,) or None. The first window begins at -top, -left.
+
+    relu: max(y, 0) instead of y.
+    """
     cdef Work w
     _set(&w, "winograd", y, x, u, bias, scratch, top, left, threads)
     if u.shape[0] != 16 or u.shape[1] != w.C or u.shape[2] != w.K or np.PyArray_NDIM(u) != 3:
         raise ShapeError(f"winograd: u {(<object>u).shape} is not of {w.C} and {w.K} channels")
-    w.y, w.x, w.u = np.PyArray_DATA(y), np.PyArray_DATA(x), np.PyArray_DATA(u)
+    w.y, w.x, w.u, w.relu = np.PyArray_DATA(y), np.PyArray_DATA(x), np.PyArray_DATA(u), relu
     if np.PyArray_SIZE(y):
         with nogil:
             _share(_image_task, &w, w.N, threads, False)
@@ -229,11 +233,13 @@ cdef void _image(floating *y, Work *w, Py_ssize_t n, int who) noexcept nogil:
                 if floating is float:
                     tinybn_winograd_output_float(
                         y + (row_tile * w.Q + column) * w.K + j, w.Q * w.K, w.K, <int>min(w.P - row_tile, <Py_ssize_t>2),
-                        <int>min(w.Q - column, <Py_ssize_t>2), product + i * panel, w.block * panel, bias, columns)
+                        <int>min(w.Q - column, <Py_ssize_t>2), product + i * panel, w.block * panel, bias, w.relu,
+                        columns)
                 else:
                     tinybn_winograd_output_double(
                         y + (row_tile * w.Q + column) * w.K + j, w.Q * w.K, w.K, <int>min(w.P - row_tile, <Py_ssize_t>2),
-                        <int>min(w.Q - column, <Py_ssize_t>2), product + i * panel, w.block * panel, bias, columns)
+                        <int>min(w.Q - column, <Py_ssize_t>2), product + i * panel, w.block * panel, bias, w.relu,
+                        columns)
 
 
 cdef void _chunk(floating *sums, Work *w, Py_ssize_t chunk, int who) noexcept nogil:

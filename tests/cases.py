@@ -525,6 +525,30 @@ def normalizations() -> Iterator[Case]:
             title, options = f"{name}, relu, {shape}", {"keeps_layout": kept, "avoid": "outputs at 0"}
             yield Case(title, ops.batch_norm, inputs, batch_norm_relu, (eps, None, None, 0.1, True), **options)
             yield Case(title, ops.normalize, statistics, normalize_relu, (eps, True), constants=(3, 4), **options)
+    for shape, axes in [((4, 5), 1), ((2, 3, 4), 1), ((2, 3, 4), 2), ((5,), 1), ((2, 3, 2, 2), 3)]:
+        last = shape[len(shape) - axes :]
+
+        def layer_norm(torch: Any, x: Any, weight: Any, bias: Any, axes: int, eps: float, last: Any = last) -> Any:
+            return torch.nn.functional.layer_norm(x, last, weight, bias, eps)
+
+        def rms_norm(torch: Any, x: Any, weight: Any, bias: Any, axes: int, *options: Any, last: Any = last) -> Any:
+            return torch.nn.functional.rms_norm(x, last, weight, options[0])
+
+        for name, weight, bias in [("affine", last, last), ("plain", None, None), ("weight only", last, None)]:
+            inputs = normal(shape, weight, bias)
+            yield Case(f"{name} {shape} {axes}", ops.layer_norm, inputs, layer_norm, (axes, eps))
+            if bias is None:
+                yield Case(f"{name} {shape} {axes}, rms", ops.layer_norm, inputs, rms_norm, (axes, eps, False))
+    for shape, groups in [((4, 6), 2), ((2, 6, 5), 3), ((2, 4, 3, 2), 2), ((2, 4, 3, 2), 4), ((3, 4, 2, 1, 3), 1)]:
+
+        def group_norm(torch: Any, x: Any, weight: Any, bias: Any, groups: int, eps: float) -> Any:
+            return torch.nn.functional.group_norm(x, groups, weight, bias, eps)
+
+        c = shape[1:2]
+        for name, weight, bias in [("affine", c, c), ("plain", None, None), ("weight only", c, None)]:
+            kept = len(shape) == 4
+            inputs = normal(shape, weight, bias)
+            yield Case(f"{name} {shape} {groups}", ops.group_norm, inputs, group_norm, (groups, eps), keeps_layout=kept)
     none = followed_by(normal((0, 3), (3,), (3,)), lambda rng: np.zeros(3), lambda rng: np.ones(3))
     yield Case("no rows", ops.normalize, none, normalize, (eps,), constants=(3, 4))
 

@@ -361,7 +361,7 @@ def test_repr_of_a_model():
     assert repr(model) == (
         "Sequential(\n"
         "  (0): Conv2d(1, 2, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), bias=False)\n"
-        "  (1): BatchNorm2d(2, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)\n"
+        "  (1): BatchNorm2d(2, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)\n"
         "  (2): Sequential(\n"
         "    (0): MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)\n"
         "    (1): Flatten(start_dim=1, end_dim=-1)\n"
@@ -379,7 +379,7 @@ REPRS = {
         "Conv2d(4, 8, kernel_size=(3, 1), stride=(1, 1), padding=same, dilation=(2, 2), groups=4)"
     ),
     "BatchNorm1d(3, momentum=None, affine=False)": (
-        "BatchNorm1d(3, eps=1e-05, momentum=None, affine=False, track_running_stats=True)"
+        "BatchNorm1d(3, eps=1e-05, momentum=None, affine=False, bias=False, track_running_stats=True)"
     ),
     "AvgPool2d(3, 2, 1)": "AvgPool2d(kernel_size=3, stride=2, padding=1)",
     "AvgPool2d(3, 2, 1, count_include_pad=False, divisor_override=7)": (

@@ -65,6 +65,38 @@ def _eval_backward(torch: Any, arguments: Arguments) -> Call:
     return lambda: torch.autograd.grad(y, leaves, dy, retain_graph=True)
 
 
+def _layer_norm(torch: Any, arguments: Arguments) -> Call:
+    x, *parameters = _row_leaves(torch, arguments)
+    shape, eps = x.shape[1:], arguments["eps"]
+    function = torch.nn.functional.layer_norm if arguments["centered"] else torch.nn.functional.rms_norm
+    return lambda: function(x, shape, *parameters, eps=eps)
+
+
+def _group_norm(torch: Any, arguments: Arguments) -> Call:
+    x, weight, bias = _row_leaves(torch, arguments)
+    groups, eps = arguments["groups"], arguments["eps"]
+    return lambda: torch.nn.functional.group_norm(x, groups, weight, bias, eps)
+
+
+def _row_backward(forward: Callable[[Any, Arguments], Call]) -> Callable[[Any, Arguments], Call]:
+    """The gradients of a forward whose bias, if it has one, is not among the arguments."""
+
+    def bind(torch: Any, arguments: Arguments) -> Call:
+        has_bias = arguments.get("centered", True)
+        bias = arguments["weight"].copy() if has_bias else None
+        leaves = _row_leaves(torch, {**arguments, "bias": bias})
+        y = forward(torch, {**arguments, "bias": bias, "leaves": leaves})()
+        (dy,) = _tensors(torch, arguments, "dy")
+        return lambda: torch.autograd.grad(y, leaves, dy, retain_graph=True)
+
+    return bind
+
+
+def _row_leaves(torch: Any, arguments: Arguments) -> list[Any]:
+    names = [name for name in ("x", "weight", "bias") if arguments.get(name) is not None]
+    return arguments.get("leaves") or [tensor.requires_grad_() for tensor in _tensors(torch, arguments, *names)]
+
+
 def _max_pool(torch: Any, arguments: Arguments) -> Call:
     x = torch.from_numpy(arguments["x"]).permute(0, 3, 1, 2)
     function, size = torch.nn.functional.max_pool2d, arguments["R"]
@@ -123,6 +155,10 @@ def _gradients(returned: Any) -> dict[str, Array]:
     return {name: tensor.numpy() for name, tensor in zip(("dx", "dweight", "dbias"), returned, strict=True)}
 
 
+def _rms_gradients(returned: Any) -> dict[str, Array]:
+    return {name: tensor.numpy() for name, tensor in zip(("dx", "dweight"), returned, strict=True)}
+
+
 _PEERS: dict[str, tuple[Callable[[Any, Arguments], Call], Callable[[Any], dict[str, Array]] | None]] = {
     "batch_norm": (_training, _output),
     "batch_norm relu": (_training, _output),
@@ -130,6 +166,12 @@ _PEERS: dict[str, tuple[Callable[[Any, Arguments], Call], Callable[[Any], dict[s
     "batch_norm_backward": (_backward, _gradients),
     "batch_norm_backward relu": (_backward, _gradients),
     "normalize_backward": (_eval_backward, _gradients),
+    "layer_norm": (_layer_norm, _output),
+    "layer_norm_backward": (_row_backward(_layer_norm), _gradients),
+    "rms_norm": (_layer_norm, _output),
+    "rms_norm_backward": (_row_backward(_layer_norm), _rms_gradients),
+    "group_norm": (_group_norm, _output),
+    "group_norm_backward": (_row_backward(_group_norm), _gradients),
     "max_pool2d": (_max_pool, _pooled),
     "erf": (_erf, None),
     "multiply": (_multiply, None),

@@ -47,7 +47,7 @@ def add_compiled() -> None:
 
 
 def _add(kernel: Kernel, build: str, function: object) -> None:
-    is_ours = kernel.twin.__module__ == "tinybn.kernels.reference" and "numpy" in kernel.versions
+    is_ours = kernel.twin.__module__.startswith("tinybn.kernels.reference") and "numpy" in kernel.versions
     if not is_ours or not callable(function) or build in kernel.versions:
         return
     kernel.add(Version(build, positional(function), note=f"compiled, {build}"))

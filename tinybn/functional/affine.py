@@ -14,13 +14,14 @@ from tinybn.functional.shape import reshape
 __all__ = ["linear"]
 
 
-def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
+def linear(input: Any, weight: Any, bias: Any = None, relu: bool = False) -> Tensor:
     """y = x·weightᵀ + bias.
 
     Args:
         input: (..., in).
         weight: (out, in), or (in,) for an output without its last axis.
         bias: (out,), () or None.
+        relu: max(y, 0) instead of y, in the same pass: the same bits as `relu` behind.
 
     Raises:
         ShapeError, DTypeError: the three do not go together.
@@ -31,10 +32,10 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     """
     x, weight = as_tensor(input), as_tensor(weight)
     if _fit(x.array, weight.array, bias):
-        return apply(ops.linear, x, weight, bias)
+        return apply(ops.linear, x, weight, bias, relu)
     check_not_bool("linear", x)
     if weight.ndim == 1:
-        y = linear(x, reshape(weight, 1, -1), None if bias is None else reshape(as_tensor(bias), -1))
+        y = linear(x, reshape(weight, 1, -1), None if bias is None else reshape(as_tensor(bias), -1), relu)
         return reshape(y, y.shape[:-1])
     if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
@@ -49,7 +50,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
             )
     check_dtypes("linear", input=x, weight=weight, bias=bias)
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    return apply(ops.linear, rows, weight, bias).reshape(*x.shape[:-1], len(weight))
+    return apply(ops.linear, rows, weight, bias, relu).reshape(*x.shape[:-1], len(weight))
 
 
 def _fit(x: Array, weight: Array, bias: Any) -> bool:

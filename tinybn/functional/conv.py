@@ -18,7 +18,14 @@ _INTEGERS = (int, np.integer)
 
 
 def conv2d(
-    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    relu: bool = False,
 ) -> Tensor:
     """2-D convolution (cross-correlation).
 
@@ -31,6 +38,7 @@ def conv2d(
         stride, dilation: an int or a pair (height, width).
         padding: an int, a pair, ``"valid"`` (none) or ``"same"`` (output as large as the input; stride 1).
         groups: the channels are split into so many groups that do not see each other.
+        relu: max(y, 0) instead of y, in the same pass: the same bits as `relu` behind.
 
     Returns:
         (N, K, P, Q) with P = (H + 2·padding − dilation·(R − 1) − 1)//stride + 1, and Q likewise.
@@ -43,7 +51,7 @@ def conv2d(
     (1, 2, 5, 5)
     """
     steps, holes = pair("conv2d: stride", stride), pair("conv2d: dilation", dilation)
-    return _conv("conv2d", 2, input, weight, bias, steps, conv_padding("conv2d", padding), holes, groups)
+    return _conv("conv2d", 2, input, weight, bias, steps, conv_padding("conv2d", padding), holes, groups, relu)
 
 
 def conv1d(
@@ -149,29 +157,29 @@ def _conv(
     padding: Any,
     holes: tuple[int, int],
     groups: int,
+    relu: bool = False,
 ) -> Tensor:
     """Convolution with a padding that is a pair or a word."""
     x, weight, bias, added = _planes(name, axes, as_tensor(input), as_tensor(weight), bias, groups)
     if padding == "same":
-        y = _conv_same(name, x, weight, bias, steps, holes, groups)
+        y = _conv_same(name, x, weight, bias, steps, holes, groups, relu)
     else:
         geometry = ops.Geometry(steps, (0, 0) if padding == "valid" else padding, holes, groups)
         check_output_size(name, x, weight.shape[2:], geometry)
-        y = apply(ops.conv2d, x, weight, bias, geometry)
+        y = apply(ops.conv2d, x, weight, bias, geometry, relu)
     return squeeze(y, added) if added else y
 
 
 def _conv_same(
-    name: str, x: Tensor, weight: Tensor, bias: Any, steps: Any, holes: tuple[int, int], groups: int
+    name: str, x: Tensor, weight: Tensor, bias: Any, steps: Any, holes: tuple[int, int], groups: int, relu: bool
 ) -> Tensor:
     """Padding that keeps the size. An odd total puts one more behind than in front: pad both, then cut in front."""
     if steps != (1, 1):
         raise ValueError(f"{name}: padding='same' needs stride 1, got {steps}")
     total = [d * (k - 1) for d, k in zip(holes, weight.shape[2:], strict=True)]
     cut = [t % 2 for t in total]
-    y = apply(
-        ops.conv2d, x, weight, bias, ops.Geometry(steps, ((total[0] + 1) // 2, (total[1] + 1) // 2), holes, groups)
-    )
+    geometry = ops.Geometry(steps, ((total[0] + 1) // 2, (total[1] + 1) // 2), holes, groups)
+    y = apply(ops.conv2d, x, weight, bias, geometry, relu)
     return y[:, :, cut[0] :, cut[1] :] if any(cut) else y
 
 

@@ -43,9 +43,7 @@ def layer_norm(
     return y
 
 
-def rms_norm(
-    input: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None
-) -> Tensor:
+def rms_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Tensor:
     """y = x/√(mean(x²) + eps) · weight, with the mean over the last axes.
 
     Args:
@@ -70,7 +68,7 @@ def rms_norm(
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
-    """y = (x − mean)/√(var + eps) · weight + bias, with mean and biased variance of each group of an example's channels.
+    """y = (x − mean)/√(var + eps) · weight + bias, with mean and biased variance of groups of an example's channels.
 
     Args:
         input: (N, C, ...).
@@ -89,9 +87,11 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     tensor([[-1.,  1., -1.,  1.]])
     """
     x, weight, bias = _per_channel("group_norm", input, weight, bias)
-    n, c = x.array.shape[:2]
+    c = x.array.shape[1]
     if num_groups < 1 or c % num_groups:
-        raise ShapeError(f"group_norm: {c} channels (input of shape {x.shape}) cannot be divided into {num_groups} groups")
+        raise ShapeError(
+            f"group_norm: {c} channels (input of shape {x.shape}) cannot be divided into {num_groups} groups"
+        )
     if x.array.size == num_groups and x.array.size:
         raise ShapeError(f"group_norm: one value in each group (input of shape {x.shape}, {num_groups} groups)")
     y: Tensor = apply(ops.group_norm, x, weight, bias, num_groups, eps)[0]

@@ -10,6 +10,7 @@ def correlate(
     scratch: Array | None,
     window: tuple[int, ...],
     threads: int,
+    relu: bool = False,
 ) -> None: ...
 def correlate_weights(
     sums: Array,

@@ -24,15 +24,15 @@ _FEW_CHANNELS = 8
 _SPREAD_IMAGE = 1 << 17
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Geometry) -> Array:
-    """x (N, C, H, W), weight (K, C/G, R, S), bias (K,) or None → (N, K, P, Q)."""
+def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Geometry, relu: bool = False) -> Array:
+    """x (N, C, H, W), weight (K, C/G, R, S), bias (K,) or None → (N, K, P, Q); relu: max(y, 0)."""
     dtype, (x, weight) = _computable(x, weight)
     kernel, g = weight.shape[2:], geometry.groups
     p, q = geometry.output_size(x.shape[2:], kernel)
     last = channels_last(x)
     if winograd.pays(weight.shape, geometry, (p, q)):
         threads = _threads(2 * len(x) * p * q * weight.size, len(x))
-        y = winograd.correlate(last, weight, bias, (p, q), geometry.padding, False, threads)
+        y = winograd.correlate(last, weight, bias, (p, q), geometry.padding, False, threads, relu)
         return like_input(x, y).astype(dtype, copy=False)
     y = np.empty((len(x), p, q, len(weight)), x.dtype)
     view = windows(
@@ -49,7 +49,7 @@ def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Geometry) -> A
         filled = np.zeros((g, matrix.shape[2]), x.dtype)
         filled[:, : len(weight) // g] = bias.reshape(g, -1)
         bias = filled
-    _correlate(y, last, matrix, bias, view)
+    _correlate(y, last, matrix, bias, view, relu)
     return like_input(x, y).astype(dtype, copy=False)
 
 
@@ -160,11 +160,11 @@ def _matrix(weight: Array, view: Windows, groups: int, turned: bool) -> Array:
     return matrix
 
 
-def _correlate(y: Array, x: Array, matrix: Array, bias: Array | None, view: Windows) -> None:
+def _correlate(y: Array, x: Array, matrix: Array, bias: Array | None, view: Windows, relu: bool = False) -> None:
     threads = _threads(2 * y.size * matrix.shape[1], len(x) * view.bands)
     memory = scratch(threads, view.scratch, x) if view.scratch else None
     if y.size:
-        chosen["correlate"](y, x, matrix, bias, view.runs, view.length, memory, view.shape, threads)
+        chosen["correlate"](y, x, matrix, bias, view.runs, view.length, memory, view.shape, threads, relu)
 
 
 def _threads(operations: int, tasks: int) -> int:

@@ -59,7 +59,14 @@ def pays(weight: Shape, geometry: Geometry, out: tuple[int, ...]) -> bool:
 
 
 def correlate(
-    x: Array, weight: Array, bias: Array | None, out: tuple[int, int], edge: tuple[int, int], turned: bool, threads: int
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    out: tuple[int, int],
+    edge: tuple[int, int],
+    turned: bool,
+    threads: int,
+    relu: bool = False,
 ) -> Array:
     """x (N, H, W, C) → (N, P, Q, K); ``turned``: from outputs to inputs, with the taps the other way round."""
     k, c = weight.shape[:2]
@@ -68,7 +75,7 @@ def correlate(
     weight = np.ascontiguousarray(weight)
     chosen["transform_weights"](u, weight, turned)
     y = np.empty((len(x), *out, k), x.dtype)
-    chosen["winograd"](y, x, u, bias, _scratch(out, c, k, x, threads), *edge, threads)
+    chosen["winograd"](y, x, u, bias, _scratch(out, c, k, x, threads), *edge, threads, relu)
     return y
 
 

@@ -231,11 +231,15 @@ def erf(out: Array, x: Array, threads: int) -> None:
 # --- products and convolution: see /kernels/products.pyx and /kernels/convolution.pyx ---------------------------------
 
 
-def multiply(c: Array, a: Array, b: Array, bias: Array | None, scratch: Array, threads: int) -> bool:
-    """c (M, N) = a (M, K) · b (K, N) + bias (N,); True: there is nothing that it cannot take."""
+def multiply(
+    c: Array, a: Array, b: Array, bias: Array | None, scratch: Array, threads: int, relu: bool = False
+) -> bool:
+    """c (M, N) = a (M, K) · b (K, N) + bias (N,); relu: max(c, 0). True: there is nothing that it cannot take."""
     np.matmul(a, b, out=c)
     if bias is not None:
         c += bias
+    if relu:
+        np.maximum(c, 0, out=c)
     return True
 
 
@@ -249,8 +253,9 @@ def correlate(
     scratch: Array | None,
     window: tuple[int, ...],
     threads: int,
+    relu: bool = False,
 ) -> None:
-    """y (N, P, Q, K) of x (N, H, W, C): what each window reads, times matrix (G, T·A, columns)."""
+    """y (N, P, Q, K) of x (N, H, W, C): what each window reads, times matrix (G, T·A, columns); relu: max(y, 0)."""
     groups, per_group = len(matrix), y.shape[3] // len(matrix)
     reads = np.add.outer(taps, np.arange(length)).ravel()
     for n, first, columns in _bands(x, y.shape[1:3], reads, groups, scratch is not None, window):
@@ -260,6 +265,8 @@ def correlate(
                 made += bias[g, :per_group]
             rows = y[n, first : first + window[-1], :, g * per_group : (g + 1) * per_group]
             rows[...] = made.reshape(rows.shape)
+    if relu:
+        np.maximum(y, 0, out=y)
 
 
 def correlate_weights(
@@ -491,15 +498,25 @@ def transform_weights(u: Array, weight: Array, turned: bool) -> None:
 
 
 def winograd(
-    y: Array, x: Array, u: Array, bias: Array | None, scratch: Array, top: int, left: int, threads: int
+    y: Array,
+    x: Array,
+    u: Array,
+    bias: Array | None,
+    scratch: Array,
+    top: int,
+    left: int,
+    threads: int,
+    relu: bool = False,
 ) -> None:
-    """y (N, P, Q, K) of x (N, H, W, C) with transformed weights u (16, C, K)."""
+    """y (N, P, Q, K) of x (N, H, W, C) with transformed weights u (16, C, K); relu: max(y, 0)."""
     p, q = y.shape[1:3]
     products = _image_tiles(x, p, q, top, left) @ u  # (16, tiles, K)
     made = np.einsum("ia,ijnpqk,jb->npaqbk", _A, products.reshape(4, 4, len(x), -(-p // 2), -(-q // 2), -1), _A)
     y[...] = made.reshape(len(x), 2 * -(-p // 2), 2 * -(-q // 2), -1)[:, :p, :q]
     if bias is not None:
         y += bias
+    if relu:
+        np.maximum(y, 0, out=y)
 
 
 def winograd_weights(sums: Array, x: Array, dy: Array, scratch: Array, top: int, left: int, threads: int) -> None:

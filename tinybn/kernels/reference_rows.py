@@ -13,36 +13,49 @@ def layer_norm(
     x: Array,
     weight: Array | None,
     bias: Array | None,
+    period: int,
     eps: float,
     centered: bool,
     threads: int,
 ) -> None:
-    """Mean and variance of each row of x (R, D), and y = (x − mean)·rstd·weight + bias; not centered: mean 0."""
-    _row_moments(moments, x, centered)
+    """Mean and variance of each row, and y = (x − mean)·rstd·weight + bias; not centered: mean 0.
+
+    x has as many rows as moments; row r has the weights from (r % period)·D on.
+    """
+    rows = _as_rows(x, moments)
+    _row_moments(moments, rows, centered)
     with np.errstate(all="ignore"):
-        made = _standardized(x, moments, eps)
-        made = made if weight is None else made * weight
-        y[...] = made if bias is None else made + bias
+        made = _standardized(rows, moments, eps)
+        for values, combine in ((weight, np.multiply), (bias, np.add)):
+            made = made if values is None else combine(made.reshape(-1, values.size), values.ravel())
+        y[...] = made.reshape(x.shape)
 
 
 def layer_norm_backward(
     dx: Array,
-    dweight: Array,
-    dbias: Array,
+    dweight: Array | None,
+    dbias: Array | None,
     dy: Array,
     x: Array,
     moments: Array,
     weight: Array | None,
+    period: int,
     eps: float,
     centered: bool,
+    scratch: Array,
     threads: int,
 ) -> None:
     """dx = rstd·(g − mean(g) − x̂·mean(g·x̂)), g = dy·weight; dweight = Σ dy·x̂, dbias = Σ dy."""
+    rows = _as_rows(x, moments)
+    places = period * rows.shape[1]
     with np.errstate(all="ignore"):
-        x_hat = _standardized(x, moments, eps)
-        dx[...] = _row_gradient(dy if weight is None else dy * weight.astype(np.float64), x_hat, moments, eps, centered)
-        dweight[...] = (dy * x_hat).sum(axis=0)
-        dbias[...] = dy.sum(axis=0, dtype=np.float64)
+        x_hat = _standardized(rows, moments, eps)
+        wide = dy.reshape(rows.shape).astype(np.float64)
+        g = wide if weight is None else (wide.reshape(-1, places) * weight.ravel()).reshape(rows.shape)
+        dx[...] = _row_gradient(g, x_hat, moments, eps, centered).reshape(x.shape)
+        if dweight is not None and dbias is not None:
+            for sums, terms in ((dweight, wide * x_hat), (dbias, wide)):
+                sums[...] = terms.reshape(-1, places).sum(axis=0).reshape(sums.shape) if x.size else 0
 
 
 def group_norm(
@@ -53,6 +66,7 @@ def group_norm(
     bias: Array | None,
     groups: int,
     eps: float,
+    scratch: Array,
     threads: int,
 ) -> None:
     """Mean and variance of each group of channels of each example of x (N, C, ...), and y as `layer_norm`'s."""
@@ -67,14 +81,15 @@ def group_norm(
 
 def group_norm_backward(
     dx: Array,
-    dweight: Array,
-    dbias: Array,
+    dweight: Array | None,
+    dbias: Array | None,
     dy: Array,
     x: Array,
     moments: Array,
     weight: Array | None,
     groups: int,
     eps: float,
+    scratch: Array,
     threads: int,
 ) -> None:
     """As `layer_norm_backward`, over the groups of each example."""
@@ -83,8 +98,14 @@ def group_norm_backward(
         x_hat = _standardized(_grouped(x, groups), moments, eps)
         g = dy if weight is None else dy * _per_channel(weight.astype(np.float64), x)
         dx[...] = _row_gradient(_grouped(g, groups), x_hat, moments, eps, True).reshape(x.shape)
-        dweight[...] = (dy * x_hat.reshape(x.shape)).sum(axis=axes)
-        dbias[...] = dy.sum(axis=axes, dtype=np.float64)
+        if dweight is not None and dbias is not None:
+            dweight[...] = (dy * x_hat.reshape(x.shape)).sum(axis=axes)
+            dbias[...] = dy.sum(axis=axes, dtype=np.float64)
+
+
+def _as_rows(x: Array, moments: Array) -> Array:
+    rows = moments.shape[1]
+    return x.reshape(rows, x.size // max(1, rows))
 
 
 def _grouped(x: Array, groups: int) -> Array:

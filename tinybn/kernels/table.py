@@ -24,10 +24,11 @@ NAMES = {
 BUILD, _modules = builds.load(*NAMES)
 COMPILED = BUILD != "numpy"
 modules = dict(zip(NAMES, _modules, strict=True))
+_twins = {**vars(reference), **vars(reference_rows)}
 
 KERNELS: dict[str, tuple[Callable[..., Any] | None, Callable[..., Any]]] = {
-    name: (getattr(module, name, None), getattr(reference_rows if module_name == "rownorm" else reference, name))
-    for (module_name, module), names in zip(modules.items(), NAMES.values(), strict=True)
+    name: (getattr(module, name, None), _twins[name])
+    for module, names in zip(_modules, NAMES.values(), strict=True)
     for name in names
 }
 chosen = {name: compiled or twin for name, (compiled, twin) in KERNELS.items()}

@@ -11,6 +11,7 @@ def winograd(
     top: int,
     left: int,
     threads: int,
+    relu: bool = False,
 ) -> None: ...
 def winograd_weights(
     sums: Array,

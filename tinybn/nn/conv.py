@@ -9,6 +9,7 @@ from tinybn._typing import DTypeLike, Generator, Shape
 from tinybn.errors import ShapeError
 from tinybn.functional.conv import conv_padding, pair, single
 from tinybn.nn import init
+from tinybn.nn.fusing import relu_follows
 from tinybn.nn.module import Module
 from tinybn.nn.parameter import Parameter
 
@@ -166,9 +167,15 @@ class Conv2d(_ForwardConv):
 
     axes = 2
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: Any, relu: bool = False) -> Tensor:
+        """``relu``: the output of a ReLU behind, made in the same pass."""
         x, padding = self._padded(input)
-        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, relu)
+
+    fuses = True
+
+    def fuses_with(self, following: Module) -> bool:
+        return relu_follows(self, Conv2d.forward, following)
 
 
 # --- transposed convolution -------------------------------------------------------------------------------------------

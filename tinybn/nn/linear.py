@@ -7,6 +7,7 @@ from tinybn import functional as F
 from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import DTypeLike, Generator
 from tinybn.nn import init
+from tinybn.nn.fusing import relu_follows
 from tinybn.nn.module import Module
 from tinybn.nn.parameter import Parameter
 
@@ -48,8 +49,14 @@ class Linear(Module):
         """Draw new initial weights."""
         init.linear_defaults_(self.weight, self.bias, generator)
 
-    def forward(self, input: Any) -> Tensor:
-        return F.linear(input, self.weight, self.bias)
+    def forward(self, input: Any, relu: bool = False) -> Tensor:
+        """``relu``: the output of a ReLU behind, made in the same pass."""
+        return F.linear(input, self.weight, self.bias, relu)
+
+    fuses = True
+
+    def fuses_with(self, following: Module) -> bool:
+        return relu_follows(self, Linear.forward, following)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

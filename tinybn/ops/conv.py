@@ -17,23 +17,26 @@ from tinybn._typing import Array, Op, Shape
 from tinybn.kernels import convolve
 from tinybn.kernels.windows import Geometry
 from tinybn.ops._call import call
+from tinybn.ops.elementwise import relu_gradient
 from tinybn.saved import needs
 
 
 @needs((1,), (0,), ())
-def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Geometry) -> Op:
-    """x (N, C, H, W), weight (K, C/G, R, S), bias (K,) or None → (N, K, P, Q)."""
-    y = convolve.conv2d(x, weight, bias, geometry)
+def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Geometry, relu: bool = False) -> Op:
+    """x (N, C, H, W), weight (K, C/G, R, S), bias (K,) or None → (N, K, P, Q); with relu max(y, 0), in one pass."""
+    y = convolve.conv2d(x, weight, bias, geometry, relu)
     x_shape, weight_shape = x.shape, weight.shape
 
-    def backward(dy: Any, x: Any, weight: Any) -> tuple[Any, ...]:
+    def backward(dy: Any, x: Any, weight: Any, y: Any = None) -> tuple[Any, ...]:
+        if relu:
+            dy = relu_gradient(dy, y)
         return (
             lambda: call(conv2d_input_grad, dy, weight, geometry, x_shape),
             lambda: call(conv2d_weight_grad, dy, x, geometry, weight_shape),
             lambda: dy.sum(axis=(0, 2, 3)),
         )
 
-    return y, backward, (x, weight)
+    return y, backward, (x, weight, y) if relu else (x, weight)
 
 
 @needs((1,), (0,))

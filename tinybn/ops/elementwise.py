@@ -194,11 +194,16 @@ def relu(x: Array) -> Op:
     out = pointwise.relu(x)
 
     def backward(dy: Any, out: Any) -> tuple[Any, ...]:
-        if type(dy) is np.ndarray:
-            return (pointwise.relu_backward(dy, out),)
-        return (dy * ~(out <= 0),)
+        return (relu_gradient(dy, out),)
 
     return out, backward, (out,)
+
+
+def relu_gradient(dy: Any, out: Any) -> Any:
+    """dy where the output of a ReLU is not 0; the op may have been another with a ReLU behind."""
+    if type(dy) is np.ndarray:
+        return pointwise.relu_backward(dy, out)
+    return dy * ~(out <= 0)
 
 
 def piecewise_constant(x: Array, ufunc: np.ufunc) -> Op:

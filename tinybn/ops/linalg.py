@@ -8,6 +8,7 @@ import numpy as np
 
 from tinybn._typing import Array, Op
 from tinybn.kernels.matmul import multiply
+from tinybn.ops.elementwise import relu_gradient
 from tinybn.saved import needs
 
 
@@ -23,16 +24,18 @@ def matmul(x: Array, y: Array) -> Op:
 
 
 @needs((1,), (0,), ())
-def linear(x: Array, weight: Array, bias: Array | None) -> Op:
-    """x·weightᵀ + bias for x (N, in), weight (out, in), bias (out,) or None.
+def linear(x: Array, weight: Array, bias: Array | None, relu: bool = False) -> Op:
+    """x·weightᵀ + bias for x (N, in), weight (out, in), bias (out,) or None; with relu max(·, 0), in the same pass.
 
     One op and not three, which is what the kernel does at once; the weight's gradient comes out in the weight's layout.
     """
-    out = multiply(x, weight.T, bias)
+    out = multiply(x, weight.T, bias, relu)
 
-    def backward(dy: Any, x: Any, weight: Any) -> tuple[Any, ...]:
+    def backward(dy: Any, x: Any, weight: Any, out: Any = None) -> tuple[Any, ...]:
+        if relu:
+            dy = relu_gradient(dy, out)
         if isinstance(dy, np.ndarray):
             return lambda: multiply(dy, weight), lambda: multiply(dy.T, x), lambda: dy.sum(0)
         return lambda: dy @ weight, lambda: dy.mT @ x, lambda: dy.sum(0)
 
-    return out, backward, (x, weight)
+    return out, backward, (x, weight, out) if relu else (x, weight)

@@ -16,18 +16,17 @@ from tinybn import kernels
 from tinybn._typing import Array, Op
 
 
-def layer_norm(
-    x: Array, weight: Array | None, bias: Array | None, axes: int, eps: float, centered: bool = True
-) -> Op:
+def layer_norm(x: Array, weight: Array | None, bias: Array | None, axes: int, eps: float, centered: bool = True) -> Op:
     """Over the last ``axes`` axes, of which weight and bias have the shape; not centered (RMSNorm): with mean 0.
 
     By-product: mean and variance of each row, float64 (2, R).
     """
     y, moments = kernels.layer_norm(x, weight, bias, axes, eps, centered)
+    affine = weight is not None or bias is not None
 
     def backward(dy: Any, x: Any, weight: Any) -> tuple[Any, ...]:
         if isinstance(dy, np.ndarray):
-            return kernels.layer_norm_backward(dy, x, moments, weight, axes, eps, centered)
+            return kernels.layer_norm_backward(dy, x, moments, weight, axes, eps, centered, affine)
         last = tuple(range(x.ndim - axes, x.ndim))
         x_hat, rstd = _standardized(x, last, eps, centered)
         dx = _input_gradient(dy if weight is None else dy * weight, x_hat, rstd, last, centered)
@@ -42,10 +41,11 @@ def group_norm(x: Array, weight: Array | None, bias: Array | None, groups: int, 
     By-product: mean and variance of each example's groups, float64 (2, N·groups).
     """
     y, moments = kernels.group_norm(x, weight, bias, groups, eps)
+    affine = weight is not None or bias is not None
 
     def backward(dy: Any, x: Any, weight: Any) -> tuple[Any, ...]:
         if isinstance(dy, np.ndarray):
-            return kernels.group_norm_backward(dy, x, moments, weight, groups, eps)
+            return kernels.group_norm_backward(dy, x, moments, weight, groups, eps, affine)
         grouped = (x.shape[0], groups, math.prod(x.shape[1:]) // groups)
         x_hat, rstd = _standardized(x.reshape(grouped), (2,), eps, True)
         g = dy if weight is None else dy * weight.reshape(-1, *(1,) * (x.ndim - 2))

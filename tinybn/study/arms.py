@@ -57,7 +57,7 @@ def build(
     >>> build("mlp", "relu", "before", (8, 8), 10, seed=0)[1:4]
     Sequential(
       (1): Linear(in_features=64, out_features=100, bias=False)
-      (2): BatchNorm1d(100, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
+      (2): BatchNorm1d(100, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
       (3): ReLU()
     )
     """

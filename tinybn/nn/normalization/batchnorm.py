@@ -11,7 +11,7 @@ from tinybn._typing import Array, DTypeLike
 from tinybn.errors import AnomalyError, ShapeError, StateError
 from tinybn.functional.normalization import batch_norm_training
 from tinybn.modes import CHECK, state
-from tinybn.nn.activation import ReLU
+from tinybn.nn.fusing import relu_follows
 from tinybn.nn.module import Module
 from tinybn.nn.names import name_of
 from tinybn.nn.normalization.conventions import EPS, MOMENTUM, Default, find_convention
@@ -42,6 +42,7 @@ class BatchNorm(Module):
         track_running_stats: bool = True,
         dtype: DTypeLike = "float32",
         *,
+        bias: bool = True,
         convention: str = "torch",
         debias: bool = False,
     ) -> None:
@@ -53,7 +54,7 @@ class BatchNorm(Module):
         self.convention, self.debias = convention, debias
         self._weighs_new, self._unbiased = meant.weighs_new, meant.unbiased
         self.weight = Parameter(F.ones(num_features, dtype=dtype)) if affine else None
-        self.bias = Parameter(F.zeros(num_features, dtype=dtype)) if affine else None
+        self.bias = Parameter(F.zeros(num_features, dtype=dtype)) if affine and bias else None
         tracked = track_running_stats
         self.running_mean: Tensor | None
         self.running_var: Tensor | None
@@ -134,7 +135,7 @@ class BatchNorm(Module):
         if len(shape) not in self.input_ndims or shape[1] != self.num_features:
             shapes = self.input_shapes.replace("C", str(self.num_features))
             raise ShapeError(f"expected an input of shape {shapes}, got {x.shape}")
-        if self.running_mean is not None and (not self.training or self.frozen_statistics):
+        if self.num_batches_tracked is not None and (not self.training or self.frozen_statistics):
             return self._with_running(x, relu)
         return self._train_on(x, relu)
 
@@ -146,21 +147,19 @@ class BatchNorm(Module):
         seen = self.num_batches_tracked
         if not self.training or seen is None:
             return batch_norm_training(x, None, None, self.weight, self.bias, eps=self.eps, relu=relu)[0]
-        mean, var, share = self.running_mean, self.running_var, self._new_share(seen)
-        y, moved = batch_norm_training(
-            x, mean, var, self.weight, self.bias, share, self.eps, relu, self._unbiased
-        )
+        mean, var, share = self.running_mean, self.running_var, self._new_share(seen.array)
+        y, moved = batch_norm_training(x, mean, var, self.weight, self.bias, share, self.eps, relu, self._unbiased)
         self._count(x, moved)
         return y
 
-    def _new_share(self, seen: Tensor) -> float:
-        """The weight of the new statistics in the running ones."""
+    def _new_share(self, seen: Array | int) -> float:
+        """The weight of new statistics in the running ones, which have been moved so many times."""
         momentum = self.momentum
         if momentum is None:  # all batches alike
-            return 1 / (int(seen.array) + 1)
+            return 1 / (int(seen) + 1)
         share = momentum if self._weighs_new else 1 - momentum
         if self.debias and 0 < share < 1:  # what mean 0 and variance 1 of the beginning would weigh is taken out
-            return share / (1 - (1 - share) ** (int(seen.array) + 1))
+            return share / (1 - (1 - share) ** (int(seen) + 1))
         return share
 
     def _count(self, x: Tensor, moved: bool) -> None:
@@ -173,8 +172,8 @@ class BatchNorm(Module):
             if anomaly or self.skipped_batches == 1:
                 name = name_of(self)
                 message = (
-                    f"{repr(name) + ', ' if name else ''}{self!r}: the statistics of a batch of shape {x.shape} are not "
-                    "finite; the running statistics stay as they are"
+                    f"{repr(name) + ', ' if name else ''}{self!r}: the statistics of a batch of shape {x.shape} are "
+                    "not finite; the running statistics stay as they are"
                 )
                 if anomaly:
                     raise AnomalyError(message)
@@ -183,14 +182,12 @@ class BatchNorm(Module):
     fuses = True
 
     def fuses_with(self, following: Module) -> bool:
-        """A ReLU, if neither is a subclass or has hooks that would see what is between the two."""
-        plain = type(following) is ReLU and "forward" not in vars(following) and "forward" not in vars(self)
-        return plain and type(self).forward is BatchNorm.forward and self._hooks is None and following._hooks is None
+        return relu_follows(self, BatchNorm.forward, following)
 
     def extra_repr(self) -> str:
         text = (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
         text += f", convention={self.convention!r}" if self.convention != "torch" else ""
         text += ", debias=True" if self.debias else ""
@@ -214,6 +211,7 @@ class BatchNorm1d(BatchNorm):
         affine: have a weight (1 at first) and a bias (0).
         track_running_stats: keep running statistics; without them evaluation uses the batch's own, too.
         dtype: of parameters and buffers, default float32.
+        bias: have a bias, if affine.
         convention: whose batch normalization this is: "torch", "keras", "flax", "mlx", "onnx" or "chainer". It says
             which weight momentum is, of the new statistics or of the old ones, whether the running variance is the
             unbiased one, and what eps and momentum are where they are not given.

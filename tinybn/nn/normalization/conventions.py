@@ -36,7 +36,7 @@ def find_convention(name: str) -> Convention:
 
 
 class Default(float):
-    """A default of PyTorch's that another convention replaces: whoever gives a value of their own gives a plain float."""
+    """PyTorch's default, which another convention replaces. Whoever gives a value of their own gives a plain float."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""LayerNorm, RMSNorm, GroupNorm and InstanceNorm: statistics of each example's own, the same in training and evaluation."""
+"""LayerNorm, RMSNorm, GroupNorm and InstanceNorm: statistics of each example's own."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -55,7 +55,10 @@ class LayerNorm(Module):
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 class RMSNorm(Module):
@@ -112,6 +115,7 @@ class GroupNorm(Module):
         eps: added to the variance, inside the root.
         affine: have a weight (1 at first) and a bias (0) for each channel.
         dtype: of the parameters, default float32.
+        bias: have a bias, if affine.
 
     Shapes: (N, C, ...) → the same; weight and bias (C,).
 
@@ -127,13 +131,20 @@ class GroupNorm(Module):
     """
 
     def __init__(
-        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, dtype: DTypeLike = "float32"
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        dtype: DTypeLike = "float32",
+        *,
+        bias: bool = True,
     ) -> None:
         if num_groups < 1 or num_channels % num_groups:
             raise ValueError(f"GroupNorm: {num_channels} channels cannot be divided into {num_groups} groups")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         self.weight = Parameter(F.ones(num_channels, dtype=dtype)) if affine else None
-        self.bias = Parameter(F.zeros(num_channels, dtype=dtype)) if affine else None
+        self.bias = Parameter(F.zeros(num_channels, dtype=dtype)) if affine and bias else None
 
     def reset_parameters(self) -> None:
         """Weight 1, bias 0."""
@@ -146,7 +157,10 @@ class GroupNorm(Module):
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 class _InstanceNorm(BatchNorm):
@@ -160,8 +174,10 @@ class _InstanceNorm(BatchNorm):
         affine: bool = False,
         track_running_stats: bool = False,
         dtype: DTypeLike = "float32",
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
 
     fuses = False
 
@@ -187,6 +203,7 @@ class InstanceNorm1d(_InstanceNorm):
         affine: have a weight (1 at first) and a bias (0).
         track_running_stats: keep running statistics, means over the examples, which evaluation then uses.
         dtype: of parameters and buffers, default float32.
+        bias: have a bias, if affine.
 
     Shapes: (N, C, L) or (C, L) → the same; weight, bias, running_mean, running_var (C,).
 

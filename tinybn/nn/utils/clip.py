@@ -1,20 +1,14 @@
-"""Clipping gradients, and all parameters as one vector, under the names of ``torch.nn.utils``."""
+"""Clipping gradients."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from tinybn import functional
-from tinybn._tensor import Tensor, as_tensor
+from tinybn._tensor import Tensor
 from tinybn._typing import Array
 from tinybn.errors import GraphError, ShapeError
+from tinybn.nn.utils.arguments import listed_tensors
 from tinybn.storage import mark_changed
-
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
-
-
-# --- gradients --------------------------------------------------------------------------------------------------------
 
 
 def clip_grad_norm_(
@@ -89,53 +83,7 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
 
 def _gradients(name: str, parameters: Any) -> list[Array]:
     """The arrays of the gradients that are there, checked to be writeable."""
-    gradients = [p.grad.data for p in _listed(name, parameters) if p.grad is not None]
+    gradients = [p.grad.data for p in listed_tensors(name, parameters) if p.grad is not None]
     if not all(g.flags.writeable for g in gradients):
         raise GraphError(f"{name}: a gradient lies in read-only memory; clone() it first")
     return gradients
-
-
-def _listed(name: str, parameters: Any) -> list[Tensor]:
-    parameters = [parameters] if isinstance(parameters, Tensor) else parameters
-    if not isinstance(parameters, Iterable):
-        raise TypeError(f"{name}: expected tensors such as model.parameters(), got {type(parameters).__name__}")
-    listed = list(parameters)
-    for p in listed:
-        if not isinstance(p, Tensor):
-            raise TypeError(f"{name}: expected tensors such as model.parameters(), got a {type(p).__name__} among them")
-    return listed
-
-
-# --- one vector -------------------------------------------------------------------------------------------------------
-
-
-def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All elements of all parameters in one row, which gradients flow through.
-
-    >>> import tinybn as tb
-    >>> tb.nn.utils.parameters_to_vector(tb.nn.Linear(2, 3).parameters()).shape
-    (9,)
-    """
-    parts = _listed("parameters_to_vector", parameters)
-    if not parts:
-        raise ShapeError("parameters_to_vector: expected at least one parameter, got none")
-    return functional.cat([functional.flatten(p) for p in parts])
-
-
-def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Copy the elements of a vector into parameters, one behind the other, outside the graph.
-
-    Raises:
-        ShapeError: the vector has another shape than (n,), or too few elements. Nothing has changed then.
-    """
-    if not isinstance(vec, Tensor):
-        raise TypeError(f"vector_to_parameters: expected a Tensor, got {type(vec).__name__}")
-    parts = _listed("vector_to_parameters", parameters)
-    values, needed = as_tensor(vec).data, sum(p.numel() for p in parts)
-    if values.ndim != 1 or values.size < needed:
-        raise ShapeError(f"vector_to_parameters: expected {needed} elements in one row, got shape {values.shape}")
-    start = 0
-    for p in parts:
-        p.data[...] = values[start : start + p.numel()].reshape(p.shape)
-        mark_changed(p.data, "vector_to_parameters")
-        start += p.numel()
