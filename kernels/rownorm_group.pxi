@@ -75,8 +75,8 @@ cdef void _group_gradient_example(const floating *x, Work *w, Py_ssize_t n) noex
                 tinybn_row_products_float(&total[c], &product[c], &dy[at], &x[at], high, 0, 0, False, w.S)
             else:
                 tinybn_row_products_double(&total[c], &product[c], &dy[at], &x[at], high, 0, 0, False, w.S)
-        _finish_products(total, product, x, dy, w, n, g)
-        _group_line(&slope, &level, total, product, weight, w, n, g)
+        _finish_products(total, product, x, dy, w, n, g, rstd)
+        _group_line(&slope, &level, total, product, weight, w, n, g, rstd)
         for c in range(g * w.K, (g + 1) * w.K):
             scale = <floating>(rstd if weight == NULL else weight[c] * rstd)
             at = (n * C + c) * w.S
@@ -86,9 +86,10 @@ cdef void _group_gradient_example(const floating *x, Work *w, Py_ssize_t n) noex
 
 cdef void _finish_products(
     const double *total, double *product, const floating *x, const floating *dy, Work *w, Py_ssize_t n, Py_ssize_t g,
+    double rstd,
 ) noexcept nogil:
     """Σdy·x̂ of a group's channels from Σdy·(x - high)."""
-    cdef double mean = w.mean[n * w.G + g], rstd = 1 / sqrt(w.var[n * w.G + g] + w.eps)
+    cdef double mean = w.mean[n * w.G + g]
     cdef floating high = <floating>mean
     cdef Py_ssize_t c, C = w.G * w.K, s, start, step
     for c in range(g * w.K, (g + 1) * w.K):
@@ -102,17 +103,17 @@ cdef void _finish_products(
 
 cdef void _group_line(
     floating *slope, floating *level, const double *total, const double *product, const floating *weight, Work *w,
-    Py_ssize_t n, Py_ssize_t g,
+    Py_ssize_t n, Py_ssize_t g, double rstd,
 ) noexcept nogil:
     """The numbers of dx = dy·scale - level - (x - high)·slope; what the mean has below high is in level."""
-    cdef double mean = w.mean[n * w.G + g], rstd = 1 / sqrt(w.var[n * w.G + g] + w.eps)
-    cdef double all_total = 0, all_product = 0
+    cdef double mean = w.mean[n * w.G + g], all_total = 0, all_product = 0, exact_slope
     cdef Py_ssize_t c
     for c in range(g * w.K, (g + 1) * w.K):
         all_total += total[c] if weight == NULL else weight[c] * total[c]
         all_product += product[c] if weight == NULL else weight[c] * product[c]
-    slope[0] = <floating>(all_product / w.D * rstd * rstd)
-    level[0] = <floating>(all_total / w.D * rstd - (mean - <floating>mean) * (all_product / w.D * rstd * rstd))
+    exact_slope = all_product / w.D * rstd * rstd
+    slope[0] = <floating>exact_slope
+    level[0] = <floating>(all_total / w.D * rstd - (mean - <floating>mean) * exact_slope)
 
 
 cdef void _sum_examples(Work *w) noexcept nogil:

@@ -121,7 +121,7 @@ cdef void _group_gradient_last(const floating *x, Work *w, Py_ssize_t n) noexcep
         a = _example_sheet(start, first, count, C, w.S)
         _sheet_products(&total[first], &product[first], dy, x, high, NULL, NULL, False, &a)
     for g in range(w.G):
-        _finish_products(total, product, x, dy, w, n, g)
+        _finish_products(total, product, x, dy, w, n, g, 1 / sqrt(w.var[n * w.G + g] + w.eps))
     for first in range(0, C, 800):
         count = min(C - first, <Py_ssize_t>WIDTH)
         for c in range(count):
@@ -130,7 +130,7 @@ cdef void _group_gradient_last(const floating *x, Work *w, Py_ssize_t n) noexcep
             high[c] = <floating>w.mean[n * w.G + g]
             scale[c] = <floating>(rstd if weight == NULL else weight[first + c] * rstd)
             if c == 0 or (first + c) % w.K == 0:
-                _group_line(&slope[c], &level[c], total, product, weight, w, n, g)
+                _group_line(&slope[c], &level[c], total, product, weight, w, n, g, rstd)
             else:
                 slope[c], level[c] = slope[c - 1], level[c - 1]
         for s in range(w.S):

@@ -1,5 +1,6 @@
 """Models for the doctor's tests: healthy ones, and one with each fault, all trained on the digits."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,14 @@ class Patient:
 
     def repair(self, code):
         """Run a finding's line of code; it may give any of the three another value."""
-        names = {"tb": tb, "np": np, "model": self.model, "loader": self.loader, "optimizer": self.optimizer}
+        names = {
+            "tb": tb,
+            "np": np,
+            "copy": copy,
+            "model": self.model,
+            "loader": self.loader,
+            "optimizer": self.optimizer,
+        }
         exec(code, names)
         self.model, self.loader, self.optimizer = names["model"], names["loader"], names["optimizer"]
 
@@ -134,6 +142,38 @@ def single_example_at_the_end():
     patient = Patient(mlp(), tb.data.DataLoader(data, 32, shuffle=True, drop_last=True)).train()
     patient.loader = tb.data.DataLoader(data, 32, shuffle=True)
     return patient
+
+
+def sorted_by_class():
+    inputs, targets = tb.data.digits().train.batch(slice(None))
+    order = np.argsort(targets, kind="stable")
+    return Patient(mlp(), tb.data.DataLoader((inputs[order], targets[order]), 32)).train(1)
+
+
+def sorted_images_in_a_list():
+    inputs, targets = tb.data.digits().train.batch(slice(None))
+    order = np.argsort(targets, kind="stable")
+    patient = Patient(cnn(), loader()).train()
+    patient.loader = list(tb.data.DataLoader((inputs[order], targets[order]), 32))
+    return patient
+
+
+class Twice(nn.Module):
+    """One normalization in two places, whose inputs have nothing to do with each other."""
+
+    def __init__(self):
+        self.first = nn.Linear(64, 32, bias=False)
+        self.second = nn.Linear(32, 32, bias=False)
+        self.norm = nn.BatchNorm1d(32)
+        self.out = nn.Linear(32, 10)
+
+    def forward(self, x):
+        x = self.norm(self.first(x.reshape(len(x), -1))).relu()
+        return self.out(self.norm(4 * self.second(x)).relu())
+
+
+def one_norm_in_two_places():
+    return Patient(Twice(), loader()).train()
 
 
 def nan_in_the_data():
@@ -278,6 +318,9 @@ BROKEN: dict[Callable[[], Patient], tuple[str, list[str]]] = {
     images_by_four: ("small_batch", ["1", "5"]),
     small_ghosts: ("small_batch", ["2", "5"]),
     single_example_at_the_end: ("single_value_batch", ["2"]),
+    sorted_by_class: ("unrepresentative_batches", ["2"]),
+    sorted_images_in_a_list: ("unrepresentative_batches", ["1"]),
+    one_norm_in_two_places: ("shared_statistics", ["norm"]),
     nan_in_the_data: ("nan_batches", ["2"]),
     nan_in_the_past: ("nan_batches", ["1"]),
     nan_weights: ("non_finite_parameters", ["2"]),

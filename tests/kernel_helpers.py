@@ -127,7 +127,15 @@ def call(function: Callable[..., Any], given: Mapping[str, Any], **options: Any)
     It must leave its inputs alone and fill its outputs, which hold NaN before. An argument is None if it is an option
     of that value.
     """
-    options = {"momentum": MOMENTUM, "eps": EPS, "relu": False, "threads": 1, "stream": False, "unbiased": True, **options}
+    options = {
+        "momentum": MOMENTUM,
+        "eps": EPS,
+        "relu": False,
+        "threads": 1,
+        "stream": False,
+        "unbiased": True,
+        **options,
+    }
     x, outputs, values = given["x"], {}, []
     for name in inspect.signature(function).parameters:
         if name in options:

@@ -467,11 +467,12 @@ def test_a_resumed_run_goes_on_exactly():
         ({"r_max": np.nan}, "r_max is nan"),
         ({"d_max": -1.0}, r"BatchRenorm2d: d_max is -1.0; d is kept in \[-d_max, d_max\], so expected 0 or more"),
         ({"total_steps": 0}, "total_steps is 0; expected a whole number from 1 on, or None"),
+        ({"total_steps": 10.5}, "BatchRenorm2d: total_steps is 10.5; expected a whole number"),
         ({"track_running_stats": False}, "track_running_stats=False; training needs running statistics"),
     ],
 )
 def test_renormalization_refuses_what_cannot_be(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         nn.BatchRenorm2d(3, **options)
 
 

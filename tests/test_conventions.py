@@ -278,10 +278,41 @@ def test_a_state_without_the_key_leaves_a_frozen_layer_frozen():
     assert layer.frozen_statistics and layer.frozen_affine
 
 
-def test_flags_of_another_shape_are_refused():
-    layer = nn.BatchNorm2d(3)
-    with pytest.raises(StateError, match=r"BatchNorm2d\(3.*flags of shape \(2,\), got shape \(3,\)"):
-        layer.load_state_dict({**layer.state_dict(), "_extra_state": np.zeros(3)})
+@pytest.mark.parametrize("flags", [[0, 0, 0], [[1, 1]], [0.5, np.nan], [2, 1], {"frozen": 1}, "ab"], ids=str)
+def test_flags_that_are_none_are_refused_and_nothing_changes(flags):
+    model = nn.Sequential(*(nn.BatchNorm2d(3) for _ in range(3)))
+    model[1].freeze(affine=False)
+    before = statistics(model)
+    state = {**model.state_dict(), "0._extra_state": [1, 1], "1._extra_state": [0, 1], "2._extra_state": flags}
+    state["0.running_mean"] = np.ones(3)
+    with pytest.raises(StateError, match=r"BatchNorm2d\(3.*expected two flags that are 0 or 1, got"):
+        model.load_state_dict(state)
+    assert statistics(model) == before
+    assert [(layer.frozen_statistics, layer.frozen_affine) for layer in model] == [(0, 0), (1, 0), (0, 0)]
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_state_with_frozen_statistics_needs_a_layer_that_keeps_some():
+    layer = nn.BatchNorm2d(3, track_running_stats=False)
+    with pytest.raises(StateError, match=r"BatchNorm2d\(3.*keeps no running statistics"):
+        layer.load_state_dict({**layer.state_dict(), "_extra_state": [1, 1]})
+    assert not layer.frozen_statistics and layer.weight.requires_grad
+
+
+def test_a_shared_layer_is_frozen_under_each_of_its_names():
+    shared, apart = trained().freeze(), [trained(), trained()]
+    state = nn.Sequential(shared, shared).state_dict()
+    other = nn.Sequential(*apart)
+    assert other.load_state_dict(state) == ([], [])
+    assert [layer.frozen_statistics for layer in apart] == [True, True]
+    assert nn.Sequential(shared, shared).load_state_dict(other.state_dict()) == ([], [])
+
+
+def test_freezing_again_takes_back_what_requires_grad_has_undone():
+    layer = trained().freeze().requires_grad_(True)
+    assert not layer.freeze().weight.requires_grad
+    layer = trained().requires_grad_(False)
+    assert not layer.unfreeze().weight.requires_grad  # it was not frozen
 
 
 def test_statistics_that_do_not_exist_cannot_be_frozen():

@@ -13,7 +13,7 @@ from kernel_helpers import KERNELS, arguments, batchnorm_modules, bits, call, ev
 from tinybn import kernels
 
 ROOT = Path(__file__).parents[1]
-SOURCES = [path.stem for path in (ROOT / "tinybn" / "kernels").glob("*.py")]
+SOURCES = [path.stem for path in (ROOT / "tinybn" / "kernels").iterdir() if path.suffix in (".py", "")]
 
 # Around every border in the kernels: lengths of vectors and lanes, broad and narrow rows, long ones that are cut,
 # channels that fit one block, rows that are several slices.
@@ -87,7 +87,7 @@ print(json.dumps([kernels.BUILD, kernels.COMPILED, "OMP_WAIT_POLICY" in os.envir
 NOT_BUILT = f"""
 class NotBuilt:
     def find_spec(self, name, path=None, target=None):
-        if name.startswith("tinybn.kernels.") and name.rpartition(".")[2] not in {SOURCES}:
+        if name.startswith("tinybn.kernels.") and name.split(".")[2] not in {SOURCES}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, NotBuilt())
 """

@@ -43,7 +43,8 @@ def valid(kernel, in_place=False):
         "sum_weights": (new(8, 3, 2, 2), new(5, 2, 12, 4)),
         "transpose_planes": (new(2, 5, 3), new(2, 3, 5), 2),
     }[kernel]
-    given = dict(zip(inspect.signature(kernels.KERNELS[kernel][1]).parameters, given, strict=True))
+    names = list(inspect.signature(kernels.KERNELS[kernel][1]).parameters)[: len(given)]  # the rest has defaults
+    given = dict(zip(names, given, strict=True))
     if in_place and kernel == "correlate":
         given["scratch"] = None
     return given

@@ -34,7 +34,7 @@ def call_refused(kernel, error, match, **changed):
     function = raw(kernel)
     given = {name: value.copy("K") for name, value in arguments((6, 5, 4), "contiguous", "float32").items()}
     values = {**given, **{name: output(name, given["x"]) for name in WRITTEN - given.keys()}, **changed}
-    values |= {"momentum": 0.1, "eps": EPS, "relu": False, "threads": 1, "stream": False}
+    values |= {"momentum": 0.1, "eps": EPS, "relu": False, "threads": 1, "stream": False, "unbiased": True}
     names = list(inspect.signature(function).parameters)
     before = {name: np.array(values[name], copy=True) for name in names if isinstance(values[name], np.ndarray)}
     with pytest.raises(error, match=match):

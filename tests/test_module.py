@@ -243,6 +243,16 @@ def other_state():
     return {name: value + 1 for name, value in cnn().state_dict().items()}
 
 
+def test_load_state_dict_refuses_read_only_memory_and_writes_nothing():
+    constant = np.zeros(2, np.float32)
+    constant.flags.writeable = False
+    module = nn.Module()
+    module.first, module.second = nn.Parameter(tb.zeros(2)), nn.Parameter(tb.from_numpy(constant))
+    with pytest.raises(GraphError, match="load_state_dict: second: in read-only memory"):
+        module.load_state_dict({"first": np.ones(2, np.float32), "second": np.ones(2, np.float32)})
+    assert module.first.tolist() == [0, 0]
+
+
 def test_load_state_dict_copies():
     model, state = cnn(), other_state()
     arrays = {id(value) for value in model.state_dict().values()}
@@ -387,6 +397,36 @@ REPRS = {
     ),
     "CrossEntropyLoss(label_smoothing=0.1)": "CrossEntropyLoss()",
 }
+
+
+class Described(nn.Module):
+    def __init__(self, text, *children):
+        self.text, self.children_here = text, nn.Sequential(*children)
+
+    def extra_repr(self):
+        return self.text
+
+
+@pytest.mark.parametrize("text", ["", "3, size=4", "3,\nsize=4"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_repr_has_the_arguments_in_front_of_the_children_as_in_torch(text, nested):
+    torch = load_torch()
+
+    class Theirs(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.children_here = inner
+
+        def extra_repr(self):
+            return text
+
+    Theirs.__name__ = "Described"
+    ours, theirs = Described(text, nn.ReLU()), Theirs(torch.nn.Sequential(torch.nn.ReLU()))
+    if nested:
+        ours, theirs = Described(text, ours, nn.Tanh()), Theirs(torch.nn.Sequential(theirs, torch.nn.Tanh()))
+    assert repr(ours) == repr(theirs)
+    del ours.children_here, theirs.children_here
+    assert repr(ours) == repr(theirs)
 
 
 @pytest.mark.parametrize("layer", REPRS)

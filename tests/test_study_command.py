@@ -224,10 +224,20 @@ def test_the_lab_times_a_kernel_of_ones_own(tmp_path):
     assert "\n  folded " in result.stdout and "wrong" not in result.stdout
 
 
+def test_the_doctor_names_faults_that_its_repairs_take_away(tmp_path):
+    result = example("normalization_doctor.py", "--quick", "--html", "report.html", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    before, after = result.stdout.split("repaired, and trained again:")
+    assert all(fault in before for fault in ("weight_decay_on_norm", "dropout_before_norm", "redundant_bias"))
+    assert "Nothing found." in after
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
 def test_every_example_is_run_by_a_test():
     assert {path.name for path in (ROOT / "examples").glob("*.py")} == {
         "mnist_mlp.py",
         "mnist_cnn.py",
         "bn_placement.py",
         "bench_own_kernel.py",
+        "normalization_doctor.py",
     }

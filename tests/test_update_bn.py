@@ -159,6 +159,21 @@ def test_variants(kind, exact):
     assert norm.num_batches_tracked.item() == 2
 
 
+@both
+def test_the_limits_of_renormalization_do_not_begin_anew(exact):
+    norm = tb.nn.BatchRenorm1d(3, total_steps=26)
+    for seed in range(3):
+        norm(normal(8, 3, seed=seed))
+    limits = norm.limits()
+    assert limits[0] > 1
+    x = normal(20, 3, mean=2.0)
+    update_bn(norm, cut(x, [12, 8]), exact)
+    assert_close(norm.running_mean.data, x.mean(0), "float32")
+    assert norm.limits() == limits and norm.num_batches_tracked.item() == 3
+    norm.reset_running_stats()
+    assert norm.limits() == (1, 0)
+
+
 def test_exact_statistics_are_those_that_evaluation_sees_with_them():
     """Measured again behind layers that use them by now, they are the same."""
     model, batches = deep_net(tb.nn), cut(normal(30, 3, 6, 6), [11, 19])

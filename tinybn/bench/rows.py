@@ -7,7 +7,7 @@ import numpy as np
 from tinybn._typing import Array, Generator
 from tinybn.bench.inputs import Case, aligned
 from tinybn.bench.registry import Arguments, register_kernel
-from tinybn.kernels import reference_rows
+from tinybn.kernels import reference
 
 GROUPS = 4
 _EPS = 1e-5
@@ -40,7 +40,7 @@ def layer_norm_arguments(case: Case, generator: Generator, centered: bool = True
 
 def layer_norm_backward_arguments(case: Case, generator: Generator, centered: bool = True) -> Arguments:
     forward = layer_norm_arguments(case, generator, centered)
-    reference_rows.layer_norm(*forward.values())
+    reference.layer_norm(*forward.values())
     places = forward["weight"].size
     return {
         "dx": case.empty(),
@@ -74,7 +74,7 @@ def group_norm_arguments(case: Case, generator: Generator) -> Arguments:
 
 def group_norm_backward_arguments(case: Case, generator: Generator) -> Arguments:
     forward = group_norm_arguments(case, generator)
-    reference_rows.group_norm(*forward.values())
+    reference.group_norm(*forward.values())
     return {
         "dx": case.empty(),
         "dweight": aligned((case.channels,), case.dtype),
@@ -101,18 +101,18 @@ for _name, _arguments, _backward in [
     ("rms_norm", _rms(layer_norm_arguments), _rms(layer_norm_backward_arguments)),
 ]:
     register_kernel(
-        _name, twin=reference_rows.layer_norm, arguments=_arguments, outputs=["y", "moments"], layouts=_ROWS,
+        _name, twin=reference.layer_norm, arguments=_arguments, outputs=["y", "moments"], layouts=_ROWS,
         flops=lambda a: 8 * a["x"].size,
     )  # fmt: skip
     register_kernel(
-        f"{_name}_backward", twin=reference_rows.layer_norm_backward, arguments=_backward, outputs=_GRADIENTS,
+        f"{_name}_backward", twin=reference.layer_norm_backward, arguments=_backward, outputs=_GRADIENTS,
         layouts=_ROWS, scratch=["scratch"], flops=lambda a: 16 * a["x"].size,
     )  # fmt: skip
 register_kernel(
-    "group_norm", twin=reference_rows.group_norm, arguments=group_norm_arguments, outputs=["y", "moments"],
+    "group_norm", twin=reference.group_norm, arguments=group_norm_arguments, outputs=["y", "moments"],
     scratch=["scratch"], dimensions=[4], flops=lambda a: 7 * a["x"].size,
 )  # fmt: skip
 register_kernel(
-    "group_norm_backward", twin=reference_rows.group_norm_backward, arguments=group_norm_backward_arguments,
+    "group_norm_backward", twin=reference.group_norm_backward, arguments=group_norm_backward_arguments,
     outputs=_GRADIENTS, scratch=["scratch"], dimensions=[4], flops=lambda a: 11 * a["x"].size,
 )  # fmt: skip

@@ -19,8 +19,10 @@ def expected(kernel: Kernel, arguments: Arguments) -> dict[str, Array]:
     Raises:
         ValueError: the arguments are not the twin's, or the outputs not among the arguments.
     """
-    parameters = list(inspect.signature(kernel.twin).parameters)
-    if list(arguments) != parameters:
+    signature = inspect.signature(kernel.twin).parameters
+    parameters = list(signature)
+    others = [signature[name] for name in parameters[len(arguments) :]]
+    if list(arguments) != parameters[: len(arguments)] or any(p.default is p.empty for p in others):
         raise ValueError(f"bench: {kernel.name!r} has arguments {list(arguments)}, but its twin takes {parameters}")
     unknown = set(written(kernel)) - set(parameters)
     if unknown or not written(kernel):

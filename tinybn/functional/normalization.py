@@ -71,7 +71,7 @@ def batch_norm_training(
     relu: bool = False,
     unbiased: bool = True,
 ) -> tuple[Tensor, bool]:
-    """`batch_norm` with the batch's statistics, and whether the running ones were moved; to the biased variance if asked.
+    """`batch_norm` with the batch's statistics, and whether the running ones moved, to the unbiased variance or not.
 
     A batch that is empty or not finite, and one of numbers so large that the running arrays' dtype cannot hold their
     statistics, moves nothing.

@@ -1,4 +1,4 @@
-"""LayerNorm, RMSNorm and GroupNorm on arrays: each row, or each group of an example's channels, has its own statistics."""
+"""LayerNorm, RMSNorm and GroupNorm on arrays: each row, or each group of channels, has statistics of its own."""
 
 import math
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tinybn.kernels import builds, reference, reference_rows
+from tinybn.kernels import builds, reference
 
 __all__ = ["BUILD", "COMPILED", "KERNELS", "NAMES", "chosen", "modules", "useful_threads"]
 
@@ -24,10 +24,9 @@ NAMES = {
 BUILD, _modules = builds.load(*NAMES)
 COMPILED = BUILD != "numpy"
 modules = dict(zip(NAMES, _modules, strict=True))
-_twins = {**vars(reference), **vars(reference_rows)}
 
 KERNELS: dict[str, tuple[Callable[..., Any] | None, Callable[..., Any]]] = {
-    name: (getattr(module, name, None), _twins[name])
+    name: (getattr(module, name, None), getattr(reference, name))
     for module, names in zip(_modules, NAMES.values(), strict=True)
     for name in names
 }

@@ -10,7 +10,7 @@ from tinybn.nn.module import Module
 def relu_follows(module: Module, forward: Callable[..., Any], following: Module) -> bool:
     """Whether a ReLU is what follows and nothing would see what is between the two.
 
-    Neither is a subclass with a ``forward`` of its own (``forward`` is the module's, as its class defines it) or has hooks.
+    Neither may have hooks, or a ``forward`` of its own: ``forward`` is the one that the module's class defines.
     """
     return (
         type(following) is ReLU

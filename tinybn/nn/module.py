@@ -7,7 +7,7 @@ import numpy as np
 
 from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import Array, DTypeLike
-from tinybn.errors import DTypeError, ShapeError, StateError
+from tinybn.errors import DTypeError, GraphError, ShapeError, StateError
 from tinybn.hooks import Handle
 from tinybn.nn.hooks import ModuleHooks
 from tinybn.nn.parameter import Parameter
@@ -229,8 +229,8 @@ class Module:
         """What else `state_dict` is to keep of this module, under ``_extra_state``; None for nothing."""
         return None
 
-    def set_extra_state(self, value: Array) -> None:
-        """Take over what `get_extra_state` returned."""
+    def set_extra_state(self, value: Array | None) -> None:
+        """Take over what `get_extra_state` returned, None included. What is wrong is refused before anything changes."""
         raise StateError(f"{type(self).__name__} has no extra state to set")
 
     def state_dict(self) -> dict[str, Array]:
@@ -240,8 +240,8 @@ class Module:
         return {**state, **{name: value for name, value in extra.items() if value is not None}}
 
     def _extra_names(self) -> Iterator[tuple[str, "Module"]]:
-        """The names of extra state, of the modules that have some to keep."""
-        for prefix, module in self.named_modules():
+        """Extra state under every name that it has, with the module that keeps it."""
+        for prefix, module in self._walk():
             if type(module).get_extra_state is not Module.get_extra_state:
                 yield (f"{prefix}._extra_state" if prefix else "_extra_state"), module
 
@@ -256,6 +256,7 @@ class Module:
             StateError: names that are missing or unknown, with ``strict``.
             ShapeError: shapes that differ.
             DTypeError: values that the dtype cannot hold, such as floats for a counter.
+            GraphError: a parameter or buffer in read-only memory.
         """
         own = dict(self._named_state())
         extra = {name: module for name, module in self._extra_names() if name in state}
@@ -281,8 +282,10 @@ class Module:
         ]
         if wrong:
             raise DTypeError("load_state_dict: dtypes do not fit: " + "; ".join(wrong))
-        for name, module in extra.items():
-            module.set_extra_state(np.asarray(_to_array(state[name])))
+        wrong = [name for name in arrays if not own[name].data.flags.writeable]
+        if wrong:
+            raise GraphError(f"load_state_dict: {', '.join(wrong)}: in read-only memory; make it of a clone()")
+        _set_all([(module, np.asarray(_to_array(state[name]))) for name, module in extra.items()])
         for name, array in arrays.items():
             own[name].data[...] = array
             mark_changed(own[name].data, "load_state_dict")
@@ -295,10 +298,26 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        children = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self._parts()]
-        if not children:
-            return f"{type(self).__name__}({self.extra_repr()})"
-        return "\n".join([f"{type(self).__name__}(", *children, ")"])
+        arguments = self.extra_repr()
+        children = [f"({name}): {child!r}" for name, child in self._parts()]
+        if not children and "\n" not in arguments:
+            return f"{type(self).__name__}({arguments})"
+        lines = "\n".join([arguments, *children] if arguments else children)
+        return f"{type(self).__name__}(\n  " + lines.replace("\n", "\n  ") + "\n)"
+
+
+def _set_all(states: list[tuple[Module, Array]]) -> None:
+    """Set the extra state of all modules, or of none if one refuses its own."""
+    done: list[tuple[Module, Array | None]] = []
+    try:
+        for module, value in states:
+            before = module.get_extra_state()
+            module.set_extra_state(value)
+            done.append((module, before))
+    except Exception:
+        for module, before in reversed(done):
+            module.set_extra_state(before)
+        raise
 
 
 def _to_array(value: Any) -> Any:

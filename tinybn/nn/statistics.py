@@ -12,7 +12,7 @@ from tinybn._typing import Array
 from tinybn.kernels import batch_moments
 from tinybn.modes import no_grad
 from tinybn.nn.module import Module
-from tinybn.nn.normalization import BatchNorm, InstanceNorm1d, InstanceNorm2d
+from tinybn.nn.normalization import BatchNorm, BatchRenorm1d, BatchRenorm2d, InstanceNorm1d, InstanceNorm2d
 from tinybn.storage import mark_changed
 
 Layers = dict[str, BatchNorm]
@@ -80,8 +80,8 @@ def update_bn(model: Module, loader: Iterable[Any], exact: bool = False) -> None
 
     The running variance is the unbiased one where a layer's convention says so. Layers that are frozen keep theirs.
     PyTorch's function gives each batch the same weight and leaves out the variance between batches; here a layer's
-    statistics are those of all its inputs together. A `BatchRenorm2d` whose limits grow begins anew with them, as they
-    follow ``num_batches_tracked``.
+    statistics are those of all its inputs together. A `BatchRenorm2d` whose limits grow over ``total_steps`` keeps its
+    ``num_batches_tracked``, which says how far its training is.
 
     Args:
         model, loader, exact: as for `population_statistics`. PyTorch has the loader first.
@@ -104,9 +104,10 @@ def update_bn(model: Module, loader: Iterable[Any], exact: bool = False) -> None
     measured = _measured("update_bn", model, loader, exact, layers)
     statistics = {name: _running_statistics(name, layer, measured[name]) for name, layer in layers.items()}
     for name, layer in layers.items():
-        layer.reset_running_stats()
         _set_running_statistics(layer, statistics[name])
-        if layer.num_batches_tracked is not None:
+        layer.skipped_batches = 0
+        scheduled = isinstance(layer, BatchRenorm1d | BatchRenorm2d) and layer.total_steps is not None
+        if layer.num_batches_tracked is not None and not scheduled:
             layer.num_batches_tracked.data.fill(measured[name].batches)
 
 

@@ -91,12 +91,12 @@ class LinearBlock(_Block):
     >>> tb.nn.LinearBlock(8, 4, "weight bn act")
     LinearBlock(
       (weight): Linear(in_features=8, out_features=4, bias=False)
-      (bn): BatchNorm1d(4, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
+      (bn): BatchNorm1d(4, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
       (act): ReLU()
     )
     >>> tb.nn.LinearBlock(8, 4, ["bn", "weight"], norm=tb.nn.LayerNorm)
     LinearBlock(
-      (bn): LayerNorm((8,), eps=1e-05, elementwise_affine=True)
+      (bn): LayerNorm((8,), eps=1e-05, elementwise_affine=True, bias=True)
       (weight): Linear(in_features=8, out_features=4, bias=True)
     )
     """
@@ -145,7 +145,7 @@ class ConvBlock(_Block):
     >>> tb.nn.ConvBlock(1, 8, 3, "weight bn act pool")
     ConvBlock(
       (weight): Conv2d(1, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False)
-      (bn): BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
+      (bn): BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
       (act): ReLU()
       (pool): MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
     )

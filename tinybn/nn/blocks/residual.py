@@ -179,7 +179,7 @@ class ResidualLinearBlock(_ResidualBlock):
     >>> tb.nn.ResidualLinearBlock(8, 16, "relu-only pre-activation").shortcut
     Sequential(
       (weight): Linear(in_features=8, out_features=16, bias=False)
-      (bn): BatchNorm1d(16, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
+      (bn): BatchNorm1d(16, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
     )
     """
 

@@ -15,6 +15,7 @@ from tinybn.nn.normalization import BatchRenorm1d, BatchRenorm2d
 # are the figures of BatchNorm2d.
 FEWEST = 16
 BREAKS = 8  # below it, training itself suffers
+USUAL = 32
 FEWEST_RENORM = 4  # Ioffe 2017, Batch Renormalization, §4.2 trains with 4 as with 32
 
 
@@ -25,11 +26,10 @@ def small_batch(case: Case, place: Place) -> Finding | None:
     least = FEWEST_RENORM if renorm else FEWEST
     if not place.mixes_examples or place.frozen or number >= least:
         return None
-    dataset, ghost = getattr(case.loader, "dataset", None), getattr(place.layer, "ghost_size", None)
-    if ghost is not None and case.batch >= FEWEST:
-        repair = f"{case.path(place.name)}.ghost_size = {min(32, case.batch)}"
-    elif dataset is not None and len(dataset) >= 32:
-        repair = "loader = tb.data.DataLoader(loader.dataset, batch_size=32, shuffle=True)"
+    if hasattr(place.layer, "ghost_size") and case.batch >= FEWEST:
+        repair = f"{case.path(place.name)}.ghost_size = {min(USUAL, case.batch)}"
+    elif hasattr(case.loader, "dataset") and sum(case.measures.sizes) >= USUAL:
+        repair = case.reloaded(USUAL)
     else:
         repair = f"{case.path(place.name)} = {_for_any_batch(place)}"
     return Finding(
@@ -61,8 +61,7 @@ def single_value(case: Case, place: Place) -> Finding | None:
         return None
     repair = "loader = [(x, y) for x, y in loader if len(x) > 1]"
     if hasattr(case.loader, "dataset"):
-        size = getattr(case.loader, "batch_size", case.batch)
-        repair = f"loader = tb.data.DataLoader(loader.dataset, batch_size={size}, shuffle=True, drop_last=True)"
+        repair = case.reloaded(case.batch, drop_last=True)
     return Finding(
         "single_value_batch",
         place.name,

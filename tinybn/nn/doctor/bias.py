@@ -1,6 +1,7 @@
 """Which biases do nothing: they are moved, and nothing behind them moves."""
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from tinybn._tensor import Tensor
 from tinybn._typing import Array
 from tinybn.modes import no_grad
 from tinybn.nn.doctor.modes import Switch
+from tinybn.nn.doctor.runs import tell_runs
 from tinybn.nn.doctor.trace import Place, tensors
 from tinybn.nn.module import Module
 from tinybn.storage import mark_changed
@@ -28,6 +30,8 @@ def redundant_biases(model: Module, inputs: Any, places: list[Place]) -> dict[st
     Returns:
         The change, by the names of the biases that are redundant.
     """
+    if not any(place.biases for place in places):
+        return {}
     model = copy.deepcopy(model)
     switch = Switch(model)
     probe = _Probe(model, inputs, switch, places)
@@ -52,14 +56,11 @@ class _Probe:
         self.seen: list[Array] = []
         layers = dict(model.named_modules())
         for place in places:
-            layers[place.name].register_forward_hook(self._noting(place.name))
+            tell_runs(layers[place.name], partial(self._note, place.name))
 
-    def _noting(self, name: str) -> Any:
-        def note(layer: Module, args: tuple[Any, ...], output: Tensor) -> None:
-            self.scales[name] = float(np.std(np.asarray(args[0]))) or 1.0
-            self.seen.append(output.data.copy())
-
-        return note
+    def _note(self, name: str, input: Any, output: Tensor, relu: bool) -> None:
+        self.scales[name] = float(np.std(np.asarray(input))) or 1.0
+        self.seen.append(output.data.copy())
 
     def outputs(self) -> list[Array]:
         """What the layers and the model put out."""

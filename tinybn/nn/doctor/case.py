@@ -13,6 +13,8 @@ from tinybn.nn.doctor.report import Finding
 from tinybn.nn.doctor.trace import Place
 from tinybn.nn.module import Module
 
+UPDATE = "tb.nn.update_bn(model, loader, exact=True)"  # what repairs running statistics
+
 
 @dataclass
 class Case:
@@ -48,6 +50,14 @@ class Case:
     def batch(self) -> int:
         """The size of a usual batch."""
         return int(np.median(self.measures.sizes))
+
+    def reloaded(self, batch_size: int, drop_last: bool = False) -> str:
+        """Code for a loader of the same data that shuffles them, with other batches."""
+        data = "loader.dataset"
+        if not hasattr(self.loader, "dataset"):
+            data = "tuple(map(np.concatenate, zip(*loader)))"
+        last = ", drop_last=True" if drop_last else ""
+        return f"loader = tb.data.DataLoader({data}, batch_size={batch_size}, shuffle=True{last})"
 
     def path(self, name: str) -> str:
         """A part or a parameter of the model as Python code."""

@@ -10,10 +10,11 @@ from tinybn import random
 from tinybn.functional import cross_entropy
 from tinybn.nn.doctor.bias import redundant_biases
 from tinybn.nn.doctor.case import Case
+from tinybn.nn.doctor.data import finite, length, pairs
 from tinybn.nn.doctor.examine import examine, figures
-from tinybn.nn.doctor.measure import finite, measure, pairs
+from tinybn.nn.doctor.measure import measure
 from tinybn.nn.doctor.report import Report
-from tinybn.nn.doctor.trace import Place, trace
+from tinybn.nn.doctor.trace import trace
 from tinybn.nn.module import Module
 
 
@@ -28,10 +29,11 @@ def diagnose(
     accuracy in evaluation, stands under it as a consequence. Normalization behind an activation is no finding: neither
     order is the better one in general.
 
-    Faults: dropout_before_norm, redundant_bias, too_few_values; small_batch, single_value_batch, nan_batches,
-    non_finite_parameters; poisoned_statistics, statistics_never_moved, momentum_of_last_batch, statistics_unsettled,
-    stale_statistics; flat_channels, eps_above_variance, dead_relu; weight_decay_on_norm, not_optimized;
-    frozen_affine_moving_statistics, moving_statistics_in_frozen_part, eval_undone_by_train, training_mode_in_eval.
+    Faults: dropout_before_norm, redundant_bias, too_few_values, shared_statistics; small_batch, single_value_batch,
+    unrepresentative_batches, nan_batches, non_finite_parameters; poisoned_statistics, statistics_never_moved,
+    momentum_of_last_batch, statistics_unsettled, stale_statistics; flat_channels, eps_above_variance, dead_relu;
+    weight_decay_on_norm, not_optimized; frozen_affine_moving_statistics, moving_statistics_in_frozen_part,
+    eval_undone_by_train, training_mode_in_eval.
 
     The model, the optimizer and the default random generator are what they were afterwards, and so is the loader's
     generator: copies of the model do the work. Hooks of the model run with it. With L layers that have running
@@ -91,13 +93,14 @@ def _check(model: Any, loader: Any, optimizer: Any) -> None:
 
 
 def _report(model: Module, loader: Iterable[Any], optimizer: Any, loss: Callable[[Any, Any], Any]) -> Report:
-    inputs = _first_inputs(loader)
+    inputs, several = _usual_inputs(loader)
     places = trace(copy.deepcopy(model), inputs)
     layers: dict[str, Any] = dict(model.named_modules())
     for place in places:
         place.layer = layers[place.name]  # not that of the copy
     measures = measure(model, loader, loss, places)
-    redundant = redundant_biases(model, inputs, places) if _can_be_moved(places, inputs, measures.not_finite) else {}
+    movable = several and not measures.seen_batch.not_finite
+    redundant = redundant_biases(model, inputs, places) if movable else {}
     case = Case(model, loader, optimizer, places, measures, redundant)
     return Report(
         type(model).__name__,
@@ -110,23 +113,17 @@ def _report(model: Module, loader: Iterable[Any], optimizer: Any, loss: Callable
     )
 
 
-def _first_inputs(loader: Iterable[Any]) -> Any:
-    """The inputs of the first batch that is finite and not a single example, which is no usual batch."""
+def _usual_inputs(loader: Iterable[Any]) -> tuple[Any, bool]:
+    """The inputs of the first batch that is finite and of several examples, or of one if none is; whether it is not."""
     kept = None
-    for inputs, _ in pairs(loader):
+    for inputs, targets in pairs(loader):
         if finite(inputs):
             kept = inputs if kept is None else kept
-            if not hasattr(inputs, "__len__") or len(inputs) > 1:
-                return inputs
+            if length(targets) > 1:
+                return inputs, True
     if kept is None:
         raise ValueError(
             "diagnose: the loader has no batch with finite inputs; with drop_last it has none at all, when the data "
             "are fewer than a batch"
         )
-    return kept
-
-
-def _can_be_moved(places: list[Place], inputs: Any, not_finite: dict[str, list[int]]) -> bool:
-    """Whether it makes sense to look which biases change something."""
-    several = not hasattr(inputs, "__len__") or len(inputs) > 1
-    return several and not not_finite and any(place.biases for place in places)
+    return kept, False

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tinybn.nn.doctor import batches, channels, running, structure, training
+from tinybn.nn.doctor import batches, channels, running, spread, structure, training
 from tinybn.nn.doctor.case import Case, Check, count, rms
 from tinybn.nn.doctor.report import Finding, LayerReport, Score
 from tinybn.nn.doctor.trace import Place
@@ -21,6 +21,8 @@ CHECKS: list[Check] = [
     running.last_batch,
     structure.dropout_before_norm,
     structure.too_few_values,
+    spread.shared_statistics,
+    spread.unrepresentative_batches,
     batches.small_batch,
     batches.single_value,
     running.unsettled,
@@ -43,13 +45,23 @@ EXPLAINS = (
     "statistics_never_moved",
     "momentum_of_last_batch",
     "dropout_before_norm",
+    "unrepresentative_batches",
+    "shared_statistics",
     "small_batch",
     "statistics_unsettled",
     "moving_statistics_in_frozen_part",
     "frozen_affine_moving_statistics",
 )
 # Those of them by which the layers behind get something else in training than in evaluation.
-SPREADS = ("non_finite_parameters", "nan_batches", "dropout_before_norm", "small_batch", "momentum_of_last_batch")
+SPREADS = (
+    "non_finite_parameters",
+    "nan_batches",
+    "momentum_of_last_batch",
+    "dropout_before_norm",
+    "unrepresentative_batches",
+    "shared_statistics",
+    "small_batch",
+)
 
 # What is no finding of its own beside one of these in the same layer, but their consequence.
 FOLLOWS = {
@@ -118,7 +130,7 @@ def _effects(case: Case, place: Place, cause: Finding) -> Iterator[str]:
     score, alone = case.measures.running, case.measures.alone.get(place.name)
     if score is not None and alone is not None and _differ(score, alone):
         yield f"{score} with running statistics, {alone} with the batch's in this layer"
-    top = case.measures.top_running.get(place.name)
+    top = case.measures.seen_running.top.get(place.name)
     if top is not None:
         silent = np.setdiff1d(np.flatnonzero(top <= 0), channels.dead(case, place)).size
         if silent:

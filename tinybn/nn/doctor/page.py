@@ -58,7 +58,7 @@ def _summary(report: dict[str, Any]) -> str:
         if score is not None
     )
     return (
-        f"<p>{report['batches']} batches, {report['examples']} examples</p>\n"
+        f"<p>batches: {report['batches']}, examples: {report['examples']}</p>\n"
         f"<table><tr><th></th><th>loss</th><th>accuracy</th></tr>{body}</table>\n"
     )
 

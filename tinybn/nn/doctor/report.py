@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
 from textwrap import wrap
 from typing import Any, NamedTuple
 
@@ -125,27 +124,34 @@ class Report:
         """A page that needs no other file."""
         return html_page(self.to_dict())
 
+    def _alike(self) -> list[list[Finding]]:
+        """The findings of each fault together."""
+        groups: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            groups.setdefault(finding.fault, []).append(finding)
+        return list(groups.values())
+
     def _repr_html_(self) -> str:
         return self.to_html()
 
     def __str__(self) -> str:
         lines = [
-            f"{self.model}: {len(self.layers)} normalization layers, {self.batches} batches, {self.examples} examples",
+            f"{self.model}: {len(self.layers)} layers normalize; {self.batches} batches, {self.examples} examples",
             f"running statistics: {self.running or 'not measured'}",
         ]
         if self.batch is not None:
             lines.append(f"batch statistics:   {self.batch}")
         if not self.findings:
             lines += ["", "Nothing found."]
-        for number, (_, group) in enumerate(groupby(self.findings, lambda finding: (finding.fault, finding.repair)), 1):
-            alike = list(group)
+        for number, alike in enumerate(self._alike(), 1):
             first = alike[0]
             lines += ["", f"{number}. {first.severity.upper()} {first.fault}"]
             for finding in alike:
                 lines += _wrapped(f"{finding.layer or 'model'}: ", finding.evidence)
                 for consequence in finding.consequences:
                     lines += _wrapped("  → ", consequence)
-            lines += [*_wrapped("why: ", f"{first.reason} ({first.source})"), f"   repair: {first.repair}"]
+            lines += _wrapped("why: ", f"{first.reason} ({first.source})")
+            lines += [f"   repair: {code}" for code in dict.fromkeys(finding.repair for finding in alike)]
         return "\n".join([*lines, "", *_table(self.layers)])
 
 

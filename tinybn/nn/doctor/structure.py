@@ -5,7 +5,7 @@ from typing import Any
 
 from tinybn.nn.container import Sequential
 from tinybn.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from tinybn.nn.doctor.case import Case
+from tinybn.nn.doctor.case import UPDATE, Case
 from tinybn.nn.doctor.report import Finding
 from tinybn.nn.doctor.trace import KINDS, PER_EXAMPLE, Drop, Place
 from tinybn.nn.linear import Linear
@@ -13,7 +13,6 @@ from tinybn.nn.module import Module
 from tinybn.nn.normalization import BatchNorm, GroupNorm, RMSNorm
 
 _WEIGHTED = (Linear, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d)
-_UPDATE = "tb.nn.update_bn(model, loader, exact=True)"
 
 
 # --- dropout ----------------------------------------------------------------------------------------------------------
@@ -28,11 +27,12 @@ def dropout_before_norm(case: Case, place: Place) -> Finding | None:
         "dropout_before_norm",
         place.name,
         "warning",
-        f"{' and '.join(map(tell, place.dropouts))} in front",
-        f"dropout at rate p raises the variance in training alone, up to 1/(1 − p) = {_raised(drop)} times where the "
-        "mean is 0: the running statistics are of inputs that evaluation never sees",
+        f"{' and '.join(map(tell, place.dropouts))} in front: the variance of what it drops from is at least "
+        f"{_raised(drop)} times as large in training",
+        "dropout at rate p raises the variance in training alone, by 1/(1 − p) where the mean is 0 and by more where "
+        "it is not: the running statistics are of inputs that evaluation never sees",
         "Li et al. 2018, Understanding the Disharmony between Dropout and Batch Normalization by Variance Shift, §3; "
-        "§5.1: dropout behind the last normalization does no harm",
+        "§5: dropout behind the last normalization does no harm",
         _without(case, place, drop),
     )
 
@@ -57,8 +57,8 @@ def _without(case: Case, place: Place, drop: Drop) -> str:
         behind = [i for i, part in enumerate(row) if isinstance(part, _WEIGHTED) and i > _last_norm(row)]
         if behind:
             code = case.path(holder)
-            return f"{code}.insert({behind[0] - 1}, {code}.pop({names.index(own)})); {_UPDATE}"
-    return f"{case.path(drop.name)} = tb.nn.Identity(); {_UPDATE}"
+            return f"{code}.insert({behind[0] - 1}, {code}.pop({names.index(own)})); {UPDATE}"
+    return f"{case.path(drop.name)} = tb.nn.Identity(); {UPDATE}"
 
 
 def _last_norm(row: Sequential) -> int:
@@ -84,7 +84,7 @@ def redundant_bias(case: Case, place: Place) -> Finding | None:
         "the mean that is subtracted contains the bias, so it costs memory and time and its gradient is rounding "
         "error; the normalization's own bias does its work",
         "Ioffe & Szegedy 2015, Batch Normalization, §3.2",
-        "; ".join([*(f"{case.path(name)} = None" for name in names), *([_UPDATE] if place.tracks else [])])
+        "; ".join([*(f"{case.path(name)} = None" for name in names), *([UPDATE] if place.tracks else [])])
         + _as_built(case, names),
     )
 

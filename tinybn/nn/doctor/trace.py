@@ -13,6 +13,7 @@ from tinybn._typing import Array, Shape
 from tinybn.autograd import Node
 from tinybn.modes import enable_grad
 from tinybn.nn.doctor.modes import use_running
+from tinybn.nn.doctor.runs import tell_runs
 from tinybn.nn.dropout import Dropout
 from tinybn.nn.module import Module
 from tinybn.nn.normalization import BatchNorm, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
@@ -89,10 +90,10 @@ def trace(model: Module, inputs: Any) -> list[Place]:
     drops: dict[Any, Drop] = {}
     runs: list[_Run] = []
 
-    def note_run(layer: Module, args: tuple[Any, ...], output: Any) -> None:
-        place, x = places[id(layer)], args[0]
-        place.shapes.append(tuple(np.shape(x)))
-        runs.append(_Run(place, _vertex(x), _vertex(output)))
+    def note_run(place: Place, input: Any, output: Any, relu: bool) -> None:
+        place.shapes.append(tuple(np.shape(input)))
+        place.relu = place.relu or relu
+        runs.append(_Run(place, _vertex(input), _vertex(output)))
 
     def note_dropout(name: str, layer: Module, args: tuple[Any, ...], output: Any) -> None:
         drops[_vertex(output)] = Drop(name, layer.p)  # type: ignore[attr-defined]
@@ -101,7 +102,7 @@ def trace(model: Module, inputs: Any) -> list[Place]:
     model.requires_grad_(True)
     for name, module in model.named_modules():
         if id(module) in places:
-            module.register_forward_hook(note_run)
+            tell_runs(module, partial(note_run, places[id(module)]))
         elif isinstance(module, Dropout) and module.p > 0:
             module.register_forward_hook(partial(note_dropout, name))
     with enable_grad():
@@ -146,14 +147,15 @@ def _look_around(runs: list[_Run], drops: dict[Any, Drop], names: dict[int, str]
         if type(node) is Node:
             for source in node.inputs:
                 readers.setdefault(source, []).append(node)
+    written = {source for vertex in drops if vertex is not None for source in vertex.inputs}  # by one in place
     for place in {id(run.place): run.place for run in runs}.values():
         starts = [run.input for run in runs if run.place is place]
         segment = list(_behind(starts, boundaries))
-        found = [drop for vertex in segment if (drop := drops.get(vertex) or _drop_of(vertex)) is not None]
-        place.dropouts = list(dict.fromkeys(found))
+        found = [drops.get(vertex) or _drop_of(vertex) for vertex in segment if vertex not in written]
+        place.dropouts = [drop for drop in dict.fromkeys(found) if drop is not None]
         place.biases = list(dict.fromkeys(_biases(segment, names)))
         place.above = {names[id(vertex)] for vertex in _behind(starts, set()) if id(vertex) in names}
-        place.relu = any(_meets_relu(run.output, readers) for run in runs if run.place is place)
+        place.relu = place.relu or any(_meets_relu(run.output, readers) for run in runs if run.place is place)
 
 
 def _behind(starts: list[Any], boundaries: set[Any]) -> Iterator[Any]:

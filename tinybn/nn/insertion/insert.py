@@ -60,9 +60,9 @@ def insert_normalization(
     >>> net = tb.nn.Sequential(tb.nn.Linear(4, 8), tb.nn.ReLU(), tb.nn.Linear(8, 2))
     >>> insert_normalization(net, "input+before")
     Sequential(
-      (0): BatchNorm1d(4, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
+      (0): BatchNorm1d(4, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
       (1): Linear(in_features=4, out_features=8, bias=False)
-      (2): BatchNorm1d(8, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
+      (2): BatchNorm1d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
       (3): ReLU()
       (4): Linear(in_features=8, out_features=2, bias=True)
     )

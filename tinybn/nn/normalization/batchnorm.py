@@ -97,11 +97,6 @@ class BatchNorm(Module):
         >>> layer.num_batches_tracked.item(), layer.weight.requires_grad
         (0, False)
         """
-        if statistics and self.running_mean is None and self.running_var is None:
-            raise StateError(
-                f"freeze: {self!r} keeps no running statistics that could be frozen; freeze(statistics=False) freezes "
-                "weight and bias alone"
-            )
         return self._set_frozen(self.frozen_statistics or statistics, self.frozen_affine or affine)
 
     def unfreeze(self, statistics: bool = True, affine: bool = True) -> Self:
@@ -109,22 +104,27 @@ class BatchNorm(Module):
         return self._set_frozen(self.frozen_statistics and not statistics, self.frozen_affine and not affine)
 
     def _set_frozen(self, statistics: bool, affine: bool) -> Self:
-        self.frozen_statistics = statistics
-        if affine != self.frozen_affine:
-            self.frozen_affine = affine
+        if statistics and self.running_mean is None and self.running_var is None:
+            raise StateError(
+                f"freeze: {self!r} keeps no running statistics that could be frozen; freeze(statistics=False) freezes "
+                "weight and bias alone"
+            )
+        if affine or self.frozen_affine:  # else their requires_grad is the user's own
             for parameter in (self.weight, self.bias):
                 if parameter is not None:
                     parameter.requires_grad_(not affine)
+        self.frozen_statistics, self.frozen_affine = statistics, affine
         return self
 
     def get_extra_state(self) -> Array | None:
         frozen = (self.frozen_statistics, self.frozen_affine)
         return np.array(frozen, np.uint8) if any(frozen) else None
 
-    def set_extra_state(self, value: Array) -> None:
-        if value.shape != (2,):
-            raise StateError(f"extra state of {self!r}: expected flags of shape (2,), got shape {value.shape}")
-        self._set_frozen(bool(value[0]), bool(value[1]))
+    def set_extra_state(self, value: Array | None) -> None:
+        flags = [0, 0] if value is None else value.tolist()
+        if flags not in ([0, 0], [0, 1], [1, 0], [1, 1]):
+            raise StateError(f"extra state of {self!r}: expected two flags that are 0 or 1, got {flags}")
+        self._set_frozen(bool(flags[0]), bool(flags[1]))
 
     # --- forward ----------------------------------------------------------------------------------------------------
 

@@ -42,10 +42,10 @@ def convert_batch_norm(
         values_per_channel: M, the batch's size times the positions; one number for all layers, or a mapping from each
             layer's name, such as "blocks.1", to its own ("" is a layer that stands alone).
         momentum: what the layers were trained with, in the meaning of the source; default: the source's own. None for
-            the average of all batches, and with ``debias=True``, both of which leave nothing of the 1.
+            the average of all batches, with ``debias=True`` and behind `update_bn`, which leave nothing of the 1.
 
     Raises:
-        ValueError: an unknown convention, or an M of 1 or less.
+        ValueError: an unknown convention, or an M of 1 or less, or infinite.
         StateError: a layer without its M.
 
     >>> import tinybn as tb
@@ -75,7 +75,7 @@ def _values_of(layer: str, name: str, values_per_channel: float | Mapping[str, f
                 f"convert_batch_norm: {name}: values_per_channel has no {layer!r}, only {list(values_per_channel)}"
             )
         values_per_channel = values_per_channel[layer]
-    if not values_per_channel > 1:
+    if not 1 < values_per_channel < np.inf:
         raise ValueError(
             f"convert_batch_norm: {name}: {values_per_channel!r} values per channel; expected 2 or more, as one value "
             "has no unbiased variance"

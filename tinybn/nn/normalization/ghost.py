@@ -6,6 +6,7 @@ from tinybn import functional as F
 from tinybn._tensor import Tensor
 from tinybn._typing import Array, DTypeLike
 from tinybn.errors import ShapeError
+from tinybn.functional.arguments import whole
 from tinybn.functional.normalization import batch_norm_training
 from tinybn.kernels import layout
 from tinybn.nn.normalization.batchnorm import BatchNorm
@@ -28,7 +29,7 @@ class _GhostBatchNorm(BatchNorm):
         debias: bool = False,
         ghost_size: int,
     ) -> None:
-        if ghost_size < 1:
+        if whole(f"{type(self).__name__}: ghost_size", ghost_size) < 1:
             raise ValueError(f"{type(self).__name__}: ghost_size is {ghost_size!r}; expected a whole number from 1 on")
         super().__init__(
             num_features,
@@ -102,7 +103,7 @@ class GhostBatchNorm1d(_GhostBatchNorm):
 
     So a large batch trains with the noise of small ones. The last ghost batch has what remains, if that is more than
     one value per channel; a single one joins the ghost batch before. A batch of up to ``ghost_size`` examples is
-    BatchNorm's. Evaluation is BatchNorm's always.
+    BatchNorm's. Evaluation with running statistics is BatchNorm's, too.
 
     In training the running statistics move towards those of each ghost batch in turn, with the same momentum, while
     ``num_batches_tracked`` counts whole batches. With momentum=None all ghost batches of a batch count alike, and so do
@@ -115,7 +116,7 @@ class GhostBatchNorm1d(_GhostBatchNorm):
     Shapes: (N, C) or (N, C, L) → the same; weight, bias, running_mean, running_var (C,).
 
     Raises:
-        ValueError: a ghost_size below 1.
+        ValueError, TypeError: a ghost_size below 1, or one that is not a whole number.
         ShapeError: an input that does not fit, or ghosts of one value per channel in training.
         AnomalyError: as in `BatchNorm1d`.
 

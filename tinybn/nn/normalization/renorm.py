@@ -7,12 +7,13 @@ import numpy as np
 from tinybn import kernels
 from tinybn._tensor import Tensor
 from tinybn._typing import Array, DTypeLike
+from tinybn.functional.arguments import whole
 from tinybn.functional.normalization import batch_norm_training
 from tinybn.nn.normalization.batchnorm import BatchNorm
 from tinybn.nn.normalization.conventions import EPS, MOMENTUM
 
-# Ioffe 2017, §4: BatchNorm for 5k steps, limits that reach their ends at 40k (r_max) and at 25k (d_max); the baseline
-# trained for 130k.
+# Ioffe 2017, §4, gives steps: BatchNorm for 5k, limits that reach their ends at 40k (r_max) and at 25k (d_max). As
+# shares of a run these are ours, of one of 130k steps.
 PLAIN, R_GROWN, D_GROWN = 5 / 130, 40 / 130, 25 / 130
 
 
@@ -40,7 +41,7 @@ class _BatchRenorm(BatchNorm):
             raise ValueError(f"{name}: r_max is {r_max!r}; r is kept in [1/r_max, r_max], so expected 1 or more")
         if not d_max >= 0:
             raise ValueError(f"{name}: d_max is {d_max!r}; d is kept in [-d_max, d_max], so expected 0 or more")
-        if total_steps is not None and total_steps < 1:
+        if total_steps is not None and whole(f"{name}: total_steps", total_steps) < 1:
             raise ValueError(f"{name}: total_steps is {total_steps!r}; expected a whole number from 1 on, or None")
         super().__init__(
             num_features,
@@ -102,10 +103,10 @@ class BatchRenorm1d(_BatchRenorm):
     Args:
         r_max, d_max: the limits. For batches of 4 Wu & He 2018 found 1.5 and 0.5 best.
         total_steps: the number of batches in the whole training. The limits then begin at 1 and 0, those of BatchNorm,
-            stay there for 1/26 of it and grow linearly until 8/26 (r_max) and 5/26 (d_max), as in the paper. They
-            follow ``num_batches_tracked``, so that training goes on from a state_dict as if it had not been
-            interrupted. None: the limits are the same from the first batch on, where running statistics are still 0
-            and 1.
+            stay there for 1/26 of it and grow linearly until 8/26 (r_max) and 5/26 (d_max). The paper has steps, 5,000
+            and 40,000 and 25,000 of them; these shares give the same with 130,000. They follow
+            ``num_batches_tracked``, so that training goes on from a state_dict as if it had not been interrupted.
+            None: the limits are the same from the first batch on, where running statistics are still 0 and 1.
         num_features, eps, momentum, affine, dtype, convention, debias: as in `BatchNorm1d`. The paper's momentum is
             0.01.
         track_running_stats: True; it is here for BatchNorm's order of arguments.

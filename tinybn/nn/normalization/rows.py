@@ -105,7 +105,7 @@ class RMSNorm(Module):
 
 
 class GroupNorm(Module):
-    """y = (x − mean)/√(var + eps) · weight + bias, with mean and biased variance of each group of an example's channels.
+    """y = (x − mean)/√(var + eps) · weight + bias, with mean and biased variance of groups of an example's channels.
 
     One group normalizes an example as a whole; as many groups as channels are `InstanceNorm2d`.
 
