@@ -1,5 +1,6 @@
 """First and second derivatives through every normalization, for the input and all parameters, against differences."""
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -86,19 +87,18 @@ def test_first_and_second_derivatives(name):
     rng = np.random.default_rng(0)
     tb.manual_seed(0)
     layer = make().double()
-    state = {key: value.copy() for key, value in layer.state_dict().items()}
     names = [key for key, _ in layer.named_parameters()]
     values = [rng.standard_normal(p.shape) + 0.5 if p.ndim == 1 else p.data.copy() for p in layer.parameters()]
 
     def function(x, *parameters):
-        layer.load_state_dict(state)  # training moves the running statistics
+        copied = copy.deepcopy(layer)  # training moves the running statistics
         for key, parameter in zip(names, parameters, strict=True):
             *path, last = key.split(".")
-            owner = layer
+            owner = copied
             for part in path:
                 owner = getattr(owner, part)
             vars(owner)[last] = parameter
-        return layer(x)
+        return copied(x)
 
     inputs = [tb.tensor(array, requires_grad=True) for array in (rng.standard_normal(shape), *values)]
     assert tb.gradcheck(function, inputs)
