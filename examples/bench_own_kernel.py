@@ -17,8 +17,8 @@ options = parser.parse_args()
 
 
 # 1. Another version of a kernel that is there. It gets the raw kernel's arguments, outputs first (`normalize` in
-#    tinybn/kernels/reference/batchnorm.py tells what they mean), and fills the outputs. This one folds everything into one
-#    multiplication and one addition, in the data's dtype.
+#    tinybn/kernels/reference/batchnorm.py tells what they mean), and fills the outputs. This one folds everything into
+#    one multiplication and one addition, in the data's dtype.
 @tb.bench.register("normalize", version="folded")
 def folded(y, x, mean, var, weight, bias, eps, relu, threads, stream):
     scale = (weight / np.sqrt(var + eps)).astype(x.dtype)

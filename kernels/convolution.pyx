@@ -45,6 +45,7 @@ cdef struct Work:
     Py_ssize_t T                # taps, or runs of them
     Py_ssize_t y_n, y_h, y_w
     Py_ssize_t scratch_size
+    Py_ssize_t unpooled_size
     Py_ssize_t chunks, parts    # of the weights' gradient: of the batch, and of the rows of the result
     const Py_ssize_t *tap
     Py_ssize_t length
@@ -53,23 +54,27 @@ cdef struct Work:
     const void *matrix
     const void *bias
     char *scratch
+    char *unpooled              # scratch memory of each thread for a band of y before it is pooled
 
 
 def correlate(
     np.ndarray y not None, np.ndarray x not None, np.ndarray matrix not None, np.ndarray bias, np.ndarray taps not None,
-    Py_ssize_t length, np.ndarray scratch, tuple window not None, int threads, bint relu=False,
+    Py_ssize_t length, np.ndarray scratch, tuple window not None, int threads, bint relu=False, np.ndarray unpooled=None,
 ):
     """y (N, P, Q, K), whose channels are neighbours in memory, of x (N, H, W, C).
 
     taps are where runs of `length` values begin that rows of matrix (G, T·A, COLUMNS) are multiplied with; bias is (G,
     COLUMNS) or None; scratch (threads, ...) or None if windows need no copy; window is (stride_h, stride_w, top, left,
     height, width, band): of a band's copy; relu: max(y, 0) instead of y.
+
+    unpooled: y has the largest values of 2×2 windows of that, which do not overlap; it is scratch memory (threads, ...) for
+    a band of 2·Q places of K channels, and the band has an even number of rows.
     """
     cdef Work w
-    cdef Py_ssize_t size = np.PyArray_ITEMSIZE(y)
+    cdef Py_ssize_t size = np.PyArray_ITEMSIZE(y), pool = 1 if unpooled is None else 2
     _check("correlate", y, 4, x, 4, matrix, 3, bias, scratch, taps)
     _check_groups("correlate", matrix.shape[0], x.shape[3], y.shape[3])
-    _set_bands(&w.bands, x, y.shape[1], y.shape[2], scratch is not None, window)
+    _set_bands(&w.bands, x, pool * y.shape[1], pool * y.shape[2], scratch is not None, window)
     w.N, w.G, w.columns, w.T, w.length = x.shape[0], matrix.shape[0], matrix.shape[2], taps.shape[0], length
     w.A, w.B = x.shape[3] // w.G, y.shape[3] // w.G
     if y.shape[0] != w.N or w.T * length != matrix.shape[1] or w.B > w.columns or w.columns % 16 or (
@@ -83,6 +88,7 @@ def correlate(
     w.y_n, w.y_h, w.y_w = y.strides[0] // size, y.strides[1] // size, y.strides[2] // size
     w.y, w.x, w.matrix = np.PyArray_DATA(y), np.PyArray_DATA(x), np.PyArray_DATA(matrix)
     w.bias, w.relu = NULL if bias is None else np.PyArray_DATA(bias), relu
+    _set_unpooled(&w, unpooled, y, threads)
     if not np.PyArray_SIZE(y):
         return
     with nogil:

@@ -62,6 +62,21 @@ cdef _check_reach(Work *w, np.ndarray taps, Py_ssize_t length, Py_ssize_t A):
             raise ShapeError(f"convolution: windows reach to {last} of {size} values")
 
 
+cdef _set_unpooled(Work *w, np.ndarray unpooled, np.ndarray y, int threads):
+    """Scratch memory for a band of y before it is pooled, or None."""
+    cdef Py_ssize_t needed = w.bands.band * w.bands.Q * y.shape[3]
+    w.unpooled, w.unpooled_size = NULL, 0
+    if unpooled is None:
+        return
+    if (np.PyArray_NDIM(unpooled) != 2 or unpooled.shape[0] < threads or unpooled.shape[1] < needed
+            or np.PyArray_TYPE(unpooled) != np.PyArray_TYPE(y) or not np.PyArray_ISCARRAY(unpooled)):
+        raise ShapeError(f"correlate: expected unpooled of ({threads}, {needed}) like y, got {_shape(unpooled)}")
+    if w.bands.band % 2 and w.bands.bands:
+        raise ShapeError(f"correlate: windows of 2×2 need a band of an even number of rows, got {w.bands.band}")
+    w.unpooled = <char *>np.PyArray_DATA(unpooled)
+    w.unpooled_size = unpooled.shape[1] * np.PyArray_ITEMSIZE(unpooled)
+
+
 cdef _set_scratch(Work *w, np.ndarray scratch, int threads, Py_ssize_t size, Py_ssize_t needed):
     w.scratch, w.scratch_size, w.single = NULL, 0, size == 4
     if scratch is not None:

@@ -42,12 +42,20 @@ cdef void _correlate_band(floating *y, Work *w, Py_ssize_t i, int who) noexcept 
     cdef const floating *x = _windows(_scratch_of(y, w, who), w, n, first)
     cdef const floating *matrix = <const floating *>w.matrix
     cdef const floating *bias
-    cdef bint lines_are_one = w.G == 1 and w.y_w == w.B and w.y_h == b.Q * w.B
+    cdef Py_ssize_t y_h = w.y_h, y_w = w.y_w
+    cdef bint lines_are_one
+    cdef floating *pooled = y + n * w.y_n + first // 2 * w.y_h
     cdef Py_ssize_t to[ROWS]
     cdef Py_ssize_t row[ROWS]
     cdef Runs runs
     runs.segment, runs.segments, runs.length, runs.step = w.tap, w.T, w.length, 1
-    y += n * w.y_n + first * w.y_h
+    if w.unpooled == NULL:
+        y += n * w.y_n + first * w.y_h
+    else:
+        y = <floating *>(w.unpooled + who * w.unpooled_size)
+        y_w = w.G * w.B
+        y_h = b.Q * y_w
+    lines_are_one = w.G == 1 and y_w == w.B and y_h == b.Q * w.B
     for g in range(w.G):
         for p in range((w.B + panel - 1) // panel):
             j = p * panel
@@ -58,7 +66,7 @@ cdef void _correlate_band(floating *y, Work *w, Py_ssize_t i, int who) noexcept 
             for m in range((count + ROWS - 1) // ROWS):
                 rows = min(<Py_ssize_t>ROWS, count - m * ROWS)
                 for r in range(rows):
-                    to[r] = line * w.y_h + place * w.y_w
+                    to[r] = line * y_h + place * y_w
                     row[r] = line * b.stride_h * b.pitch + place * b.stride_w * b.C
                     place += 1
                     if place == b.Q:
@@ -71,6 +79,24 @@ cdef void _correlate_band(floating *y, Work *w, Py_ssize_t i, int who) noexcept 
                 _tile(y + g * w.B + j, to, bias, False, x + g * w.A, row, runs, matrix + j, w.columns, rows, columns,
                       w.relu)
         matrix += depth * w.columns
+    if w.unpooled != NULL:
+        for line in range(count // b.Q // 2):
+            for place in range(b.Q // 2):
+                _largest_of_four(pooled + line * w.y_h + place * w.y_w, y + 2 * (line * y_h + place * y_w), y_h, y_w)
+
+
+cdef inline void _largest_of_four(floating *y, const floating *x, Py_ssize_t row, Py_ssize_t channels) noexcept nogil:
+    """The largest values of a 2×2 window, whose rows are so far apart; NaN is larger than everything."""
+    cdef floating best, v
+    cdef Py_ssize_t c
+    for c in range(channels):
+        best = x[c]
+        v = x[channels + c]
+        best = v if (v > best) | (v != v) else best
+        v = x[row + c]
+        best = v if (v > best) | (v != v) else best
+        v = x[row + channels + c]
+        y[c] = v if (v > best) | (v != v) else best
 
 
 cdef void _correlate_chunk(floating *sums, Work *w, Py_ssize_t i, int who) noexcept nogil:

@@ -186,7 +186,7 @@ cdef void *_places(Taken *taken, const char *name, np.ndarray a, np.ndarray x, W
     """The memory of an array with a value for each place of the rows of a period; NULL for None."""
     if a is None:
         return NULL
-    if not _is_contiguous(a, x) or (np.PyArray_SIZE(a) != w.period * w.D and w.R):
+    if not _is_contiguous(a, x) or (np.PyArray_SIZE(a) != w.period * w.D and (w.R or output)):
         raise ShapeError(f"{_text(name)}: expected {w.period * w.D} contiguous values of {x.dtype}, got {_described(a)}")
     return _take(taken, name, a, output)
 

@@ -60,7 +60,7 @@ cdef void _group_gradient_example(const floating *x, Work *w, Py_ssize_t n) noex
     cdef const floating *dy = <const floating *>w.dy
     cdef floating *dx = <floating *>w.out
     cdef const floating *weight = <const floating *>w.weight
-    cdef floating high, scale, slope, level
+    cdef floating high, own, scale, slope, level
     cdef Py_ssize_t g, c, C = w.G * w.K, i, at
     cdef double *total = &w.scratch[n * 2 * C]
     cdef double *product = &total[C]
@@ -77,27 +77,29 @@ cdef void _group_gradient_example(const floating *x, Work *w, Py_ssize_t n) noex
                 tinybn_row_products_double(&total[c], &product[c], &dy[at], &x[at], high, 0, 0, False, w.S)
         _finish_products(total, product, x, dy, w, n, g, rstd)
         _group_line(&slope, &level, total, product, weight, w, n, g, rstd)
+        scale = <floating>rstd
         for c in range(g * w.K, (g + 1) * w.K):
-            scale = <floating>(rstd if weight == NULL else weight[c] * rstd)
+            own = 1 if weight == NULL else weight[c]
             at = (n * C + c) * w.S
             for i in range(at, at + w.S):
-                dx[i] = (dy[i] * scale - level) - (x[i] - high) * slope
+                dx[i] = ((dy[i] * own - level) - (x[i] - high) * slope) * scale
 
 
 cdef void _finish_products(
-    const double *total, double *product, const floating *x, const floating *dy, Work *w, Py_ssize_t n, Py_ssize_t g,
-    double rstd,
+    double *total, double *product, const floating *x, const floating *dy, Work *w, Py_ssize_t n, Py_ssize_t g, double rstd,
 ) noexcept nogil:
     """Σdy·x̂ of a group's channels from Σdy·(x - high)."""
     cdef double mean = w.mean[n * w.G + g]
     cdef floating high = <floating>mean
+    cdef bint beyond = _beyond(rstd, w.eps)
     cdef Py_ssize_t c, C = w.G * w.K, s, start, step
     for c in range(g * w.K, (g + 1) * w.K):
         product[c] = (product[c] - (mean - high) * total[c]) * rstd
-        if not isfinite(product[c]):                    # NaN, infinity, or products that leave float32's range
-            product[c] = 0
+        if beyond or not isfinite(product[c]) or not isfinite(total[c]):        # NaN, infinity, or beyond float32's range
+            total[c] = product[c] = 0
             start, step = (n * w.S * C + c, C) if w.last else ((n * C + c) * w.S, <Py_ssize_t>1)
             for s in range(w.S):
+                total[c] += dy[start + s * step]
                 product[c] += dy[start + s * step] * ((x[start + s * step] - mean) * rstd)
 
 
@@ -105,15 +107,14 @@ cdef void _group_line(
     floating *slope, floating *level, const double *total, const double *product, const floating *weight, Work *w,
     Py_ssize_t n, Py_ssize_t g, double rstd,
 ) noexcept nogil:
-    """The numbers of dx = dy·scale - level - (x - high)·slope; what the mean has below high is in level."""
-    cdef double mean = w.mean[n * w.G + g], all_total = 0, all_product = 0, exact_slope
+    """The numbers of dx = ((dy·weight - level) - (x - high)·slope)·scale; what the mean has below high is in level."""
+    cdef double mean = w.mean[n * w.G + g], all_total = 0, all_product = 0
     cdef Py_ssize_t c
     for c in range(g * w.K, (g + 1) * w.K):
         all_total += total[c] if weight == NULL else weight[c] * total[c]
         all_product += product[c] if weight == NULL else weight[c] * product[c]
-    exact_slope = all_product / w.D * rstd * rstd
-    slope[0] = <floating>exact_slope
-    level[0] = <floating>(all_total / w.D * rstd - (mean - <floating>mean) * exact_slope)
+    slope[0] = <floating>(all_product / w.D * rstd)
+    level[0] = <floating>(all_total / w.D - (mean - <floating>mean) * (all_product / w.D * rstd))
 
 
 cdef void _sum_examples(Work *w) noexcept nogil:

@@ -93,9 +93,9 @@ cdef inline void _merge_channels(
     """A group's moments from those of its channels, which are of equally many values."""
     cdef double total = 0, square = 0
     cdef Py_ssize_t k
-    for k in range(K):
-        total += means[k]
-    mean[0] = total / K
+    for k in range(1, K):
+        total += means[k] - means[0]                    # 0 where all are constant and alike
+    mean[0] = means[0] + total / K
     for k in range(K):
         square += variances[k] + (means[k] - mean[0]) * (means[k] - mean[0])
     var[0] = square / K
@@ -106,6 +106,7 @@ cdef void _group_gradient_last(const floating *x, Work *w, Py_ssize_t n) noexcep
     cdef floating *dx = <floating *>w.out
     cdef const floating *weight = <const floating *>w.weight
     cdef floating high[WIDTH]
+    cdef floating own[WIDTH]
     cdef floating scale[WIDTH]
     cdef floating slope[WIDTH]
     cdef floating level[WIDTH]
@@ -128,7 +129,8 @@ cdef void _group_gradient_last(const floating *x, Work *w, Py_ssize_t n) noexcep
             g = (first + c) // w.K
             rstd = 1 / sqrt(w.var[n * w.G + g] + w.eps)
             high[c] = <floating>w.mean[n * w.G + g]
-            scale[c] = <floating>(rstd if weight == NULL else weight[first + c] * rstd)
+            own[c] = 1 if weight == NULL else weight[first + c]
+            scale[c] = <floating>rstd
             if c == 0 or (first + c) % w.K == 0:
                 _group_line(&slope[c], &level[c], total, product, weight, w, n, g, rstd)
             else:
@@ -136,4 +138,4 @@ cdef void _group_gradient_last(const floating *x, Work *w, Py_ssize_t n) noexcep
         for s in range(w.S):
             at = start + s * C + first
             for c in range(count):
-                dx[at + c] = (dy[at + c] * scale[c] - level[c]) - (x[at + c] - high[c]) * slope[c]
+                dx[at + c] = ((dy[at + c] * own[c] - level[c]) - (x[at + c] - high[c]) * slope[c]) * scale[c]

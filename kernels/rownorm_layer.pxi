@@ -153,10 +153,10 @@ cdef void _layer_gradient(const floating *x, Work *w, Py_ssize_t first, double *
 
 
 cdef void _line(Line *line, const floating *x, Work *w, Py_ssize_t r) noexcept nogil:
-    """The numbers of dx = (dy·weight·scale - level) - (x - high)·slope."""
+    """The numbers of dx = ((dy·weight - level) - (x - high)·slope)·scale."""
     cdef const floating *dy = <const floating *>w.dy + r * w.D
     cdef const floating *weight = <const floating *>w.weight
-    cdef double mean = w.mean[r], rstd = 1 / sqrt(w.var[r] + w.eps), total = 0, product = 0, product_mean
+    cdef double mean = w.mean[r], rstd = 1 / sqrt(w.var[r] + w.eps), total = 0, product = 0
     cdef floating high = <floating>mean
     line.place = r % w.period * w.D
     if weight != NULL:
@@ -165,12 +165,12 @@ cdef void _line(Line *line, const floating *x, Work *w, Py_ssize_t r) noexcept n
         tinybn_row_weighted_float(&total, &product, dy, x, weight, high, w.D)
     else:
         tinybn_row_weighted_double(&total, &product, dy, x, weight, high, w.D)
-    product_mean = (product - (mean - high) * total) * rstd / w.D               # of g·x̂
-    if not isfinite(product_mean):
-        product_mean = _product_mean_in_double(dy, x, weight, mean, rstd, w.D)
+    product = (product - (mean - high) * total) * rstd                          # Σg·x̂
+    if not isfinite(product) or not isfinite(total) or _beyond(rstd, w.eps):
+        _weighted_in_double(&total, &product, dy, x, weight, mean, rstd, w.D)
     line.high, line.scale, line.low = high, rstd, -(mean - high) * rstd
-    line.slope = product_mean * rstd * rstd
-    line.level = (rstd * total / w.D if w.centered else 0) - (mean - high) * line.slope
+    line.slope = product / w.D * rstd
+    line.level = (total / w.D if w.centered else 0) - (mean - high) * line.slope
 
 
 cdef void _strip(
@@ -194,21 +194,29 @@ cdef void _strip(
     if weight != NULL:
         weight += line.place + at
         for i in range(n):
-            dx[i] = (dy[i] * weight[i] * scale - level) - (x[i] - high) * slope
+            dx[i] = ((dy[i] * weight[i] - level) - (x[i] - high) * slope) * scale
     else:
         for i in range(n):
-            dx[i] = (dy[i] * scale - level) - (x[i] - high) * slope
+            dx[i] = ((dy[i] - level) - (x[i] - high) * slope) * scale
 
 
-cdef double _product_mean_in_double(
-    const floating *dy, const floating *x, const floating *weight, double mean, double rstd, Py_ssize_t n,
+cdef inline bint _beyond(double rstd, double eps) noexcept nogil:
+    """Whether values are so small that their products leave float32's range at its lower end."""
+    return eps < TINY and rstd * rstd > 1 / TINY
+
+
+cdef void _weighted_in_double(
+    double *total, double *product, const floating *dy, const floating *x, const floating *weight, double mean, double rstd,
+    Py_ssize_t n,
 ) noexcept nogil:
-    """Of a row with NaN, infinity, or products that leave float32's range."""
-    cdef double total = 0
+    """Σg and Σg·x̂ of a row with NaN, infinity, or products that leave float32's range, at either end."""
+    cdef double g
     cdef Py_ssize_t i
+    total[0] = product[0] = 0
     for i in range(n):
-        total += <double>dy[i] * (1 if weight == NULL else weight[i]) * ((x[i] - mean) * rstd)
-    return total / n
+        g = <double>dy[i] * (1 if weight == NULL else weight[i])
+        total[0] += g
+        product[0] += g * ((x[i] - mean) * rstd)
 
 
 cdef inline void _add_and_clear(double *total, floating *part, Py_ssize_t n) noexcept nogil:

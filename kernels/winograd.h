@@ -28,6 +28,8 @@
 #define AT(pointer) (*(LANES *)(pointer))
 #define GET(pointer) (*(const LANES *)(pointer))
 #define POSITIVE(v) ((LANES)((__typeof__((v) <= 0))(v) & ~((v) <= 0)))
+#define CHOICE(v) ((__typeof__((v) <= 0))(v))
+#define LARGER(v, best) ((LANES)((CHOICE(v) & (((v) > (best)) | ((v) != (v)))) | (CHOICE(best) & ~(((v) > (best)) | ((v) != (v))))))
 #define COUNT ((ptrdiff_t)(TINYBN_VECTOR / sizeof(VALUE)))
 
 /* v[t] (C channels each, `step` apart) = Bᵀ·d·B of the 4×4 places from d on. */
@@ -53,10 +55,11 @@ static void NAMED(tinybn_winograd_image, VALUE)(VALUE *v, ptrdiff_t step, const 
     }
 }
 
-/* y, of which `rows` by `columns` places exist, = Aᵀ·m·A + bias, for n channels; with relu, max(y, 0). */
+/* y, of which `rows` by `columns` places exist, = Aᵀ·m·A + bias, for n channels; with relu, max(y, 0). With pool,
+   of the four places only the largest value, NaN if there is one. */
 static void NAMED(tinybn_winograd_output, VALUE)(
     VALUE *y, ptrdiff_t y_row, ptrdiff_t y_place, int rows, int columns, const VALUE *m, ptrdiff_t step, const VALUE *bias,
-    int relu, ptrdiff_t n)
+    int relu, int pool, ptrdiff_t n)
 {
     for (ptrdiff_t c = 0; c < n; c += COUNT) {
         LANES s[2][4], start = bias ? GET(bias + c) : (LANES){0};
@@ -65,6 +68,16 @@ static void NAMED(tinybn_winograd_output, VALUE)(
             LANES m2 = GET(m + (8 + j) * step + c), m3 = GET(m + (12 + j) * step + c);
             s[0][j] = m0 + m1 + m2;
             s[1][j] = m1 - m2 - m3;
+        }
+        if (pool) {
+            LANES best = {0};
+            for (int i = 0; i < 2; i++) {
+                LANES left = s[i][0] + s[i][1] + s[i][2] + start, right = s[i][1] - s[i][2] - s[i][3] + start;
+                best = i == 0 ? left : LARGER(left, best);
+                best = LARGER(right, best);
+            }
+            AT(y + c) = relu ? POSITIVE(best) : best;
+            continue;
         }
         for (int i = 0; i < rows; i++) {
             LANES left = s[i][0] + s[i][1] + s[i][2] + start, right = s[i][1] - s[i][2] - s[i][3] + start;
@@ -140,6 +153,8 @@ static void NAMED(tinybn_winograd_weight_gradient, VALUE)(VALUE *g, const VALUE 
 #undef AT
 #undef GET
 #undef POSITIVE
+#undef LARGER
+#undef CHOICE
 #undef COUNT
 
 #endif

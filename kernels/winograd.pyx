@@ -31,10 +31,10 @@ cdef extern from "winograd.h":
     void tinybn_winograd_image_double(double *v, Py_ssize_t step, const double *d, Py_ssize_t pitch, Py_ssize_t C) nogil
     void tinybn_winograd_output_float(
         float *y, Py_ssize_t y_row, Py_ssize_t y_place, int rows, int columns, const float *m, Py_ssize_t step,
-        const float *bias, int relu, Py_ssize_t n) nogil
+        const float *bias, int relu, int pool, Py_ssize_t n) nogil
     void tinybn_winograd_output_double(
         double *y, Py_ssize_t y_row, Py_ssize_t y_place, int rows, int columns, const double *m, Py_ssize_t step,
-        const double *bias, int relu, Py_ssize_t n) nogil
+        const double *bias, int relu, int pool, Py_ssize_t n) nogil
     void tinybn_winograd_gradient_float(
         float *v, Py_ssize_t step, const float *dy, Py_ssize_t dy_row, Py_ssize_t dy_place, int rows, int columns,
         Py_ssize_t n) nogil
@@ -59,7 +59,7 @@ cdef struct Work:
     void *y
     const void *x
     const void *u
-    bint relu                   # max(y, 0)
+    bint relu, pool             # max(y, 0); the largest of each tile
     const void *bias
     char *scratch
 
@@ -79,14 +79,15 @@ cdef Py_ssize_t _block(Py_ssize_t tiles, Py_ssize_t C):
 
 def winograd(
     np.ndarray y not None, np.ndarray x not None, np.ndarray u not None, np.ndarray bias, np.ndarray scratch not None,
-    Py_ssize_t top, Py_ssize_t left, int threads, bint relu=False,
+    Py_ssize_t top, Py_ssize_t left, int threads, bint relu=False, bint pool=False,
 ):
     """y (N, P, Q, K) of x (N, H, W, C) with u (16, C, K) and bias (K,) or None. The first window begins at -top, -left.
 
-    relu: max(y, 0) instead of y.
+    relu: max(y, 0) instead of y. pool: of that the largest values of 2×2 windows, which do not overlap, so that y is
+    (N, P//2, Q//2, K).
     """
     cdef Work w
-    _set(&w, "winograd", y, x, u, bias, scratch, top, left, threads)
+    _set(&w, "winograd", y, x, u, bias, scratch, top, left, threads, pool)
     if u.shape[0] != 16 or u.shape[1] != w.C or u.shape[2] != w.K or np.PyArray_NDIM(u) != 3:
         raise ShapeError(f"winograd: u {(<object>u).shape} is not of {w.C} and {w.K} channels")
     w.y, w.x, w.u, w.relu = np.PyArray_DATA(y), np.PyArray_DATA(x), np.PyArray_DATA(u), relu
@@ -101,7 +102,7 @@ def winograd_weights(
 ):
     """sums (chunks, 16, C, K): over each chunk of the batch, of the transformed x (N, H, W, C) times dy (N, P, Q, K)."""
     cdef Work w
-    _set(&w, "winograd_weights", dy, x, sums, None, scratch, top, left, threads)
+    _set(&w, "winograd_weights", dy, x, sums, None, scratch, top, left, threads, False)
     if (np.PyArray_NDIM(sums) != 4 or sums.shape[0] < 1 or sums.shape[1] != 16 or sums.shape[2] != w.C
             or sums.shape[3] != w.K or not np.PyArray_ISWRITEABLE(sums)):
         raise ShapeError(f"winograd_weights: sums {(<object>sums).shape} are not of {w.C} and {w.K} channels")
@@ -142,10 +143,10 @@ def weights_of_sums(np.ndarray weight not None, np.ndarray sums not None, int th
 
 cdef _set(
     Work *w, str name, np.ndarray y, np.ndarray x, np.ndarray other, np.ndarray bias, np.ndarray scratch, Py_ssize_t top,
-    Py_ssize_t left, int threads,
+    Py_ssize_t left, int threads, bint pool,
 ):
     cdef int type = np.PyArray_TYPE(x)
-    cdef Py_ssize_t needed
+    cdef Py_ssize_t needed, P, Q
     for a in (y, x, other, bias, scratch):
         if a is not None and (
             np.PyArray_TYPE(a) != type or (type != np.NPY_FLOAT and type != np.NPY_DOUBLE) or not np.PyArray_ISCARRAY_RO(a)
@@ -153,18 +154,21 @@ cdef _set(
             raise DTypeError(f"{name}: expected contiguous arrays, all float32 or all float64, got {a.dtype} {(<object>a).shape}")
     if np.PyArray_NDIM(y) != 4 or np.PyArray_NDIM(x) != 4 or y.shape[0] != x.shape[0] or (
         x.shape[3] % 16 or y.shape[3] % 16 or top < 0 or left < 0
-        or y.shape[1] + 2 != x.shape[1] + 2 * top or y.shape[2] + 2 != x.shape[2] + 2 * left
     ):
+        raise ShapeError(f"{name}: an output {(<object>y).shape} of an input {(<object>x).shape} with edges {top}, {left}")
+    P, Q = x.shape[1] + 2 * top - 2, x.shape[2] + 2 * left - 2
+    if y.shape[1] != (P // 2 if pool else P) or y.shape[2] != (Q // 2 if pool else Q):
         raise ShapeError(f"{name}: an output {(<object>y).shape} of an input {(<object>x).shape} with edges {top}, {left}")
     if bias is not None and (np.PyArray_NDIM(bias) != 1 or bias.shape[0] != y.shape[3]):
         raise ShapeError(f"{name}: expected a bias of {y.shape[3]}, got {(<object>bias).shape}")
-    needed = winograd_scratch(y.shape[1], y.shape[2], x.shape[3], y.shape[3])
+    needed = winograd_scratch(P, Q, x.shape[3], y.shape[3])
     if (np.PyArray_NDIM(scratch) != 2 or scratch.shape[0] < threads or scratch.shape[1] < needed
             or not np.PyArray_ISWRITEABLE(scratch)):
         raise ShapeError(f"{name}: expected writable scratch of ({threads}, {needed}), got {(<object>scratch).shape}")
     if name == "winograd" and not np.PyArray_ISWRITEABLE(y):
         raise ValueError("winograd: y is an output, and read-only")
-    w.N, w.H, w.W, w.C, w.P, w.Q, w.K = x.shape[0], x.shape[1], x.shape[2], x.shape[3], y.shape[1], y.shape[2], y.shape[3]
+    w.N, w.H, w.W, w.C, w.P, w.Q, w.K = x.shape[0], x.shape[1], x.shape[2], x.shape[3], P, Q, y.shape[3]
+    w.pool = pool
     w.top, w.left, w.down, w.across = top, left, (w.P + 1) // 2, (w.Q + 1) // 2
     w.block = max(1, _block(w.down * w.across, w.C))
     w.blocks = (w.down * w.across + w.block - 1) // w.block
@@ -206,6 +210,8 @@ cdef void _image(floating *y, Work *w, Py_ssize_t n, int who) noexcept nogil:
     cdef floating *product = v + 16 * w.block * w.C
     cdef const floating *u = <const floating *>w.u
     cdef const floating *bias
+    cdef floating *out
+    cdef Py_ssize_t step = 2 if w.pool else 1, width = w.Q // step              # of y
     cdef Py_ssize_t to[ROWS]
     cdef Py_ssize_t row[ROWS]
     cdef Py_ssize_t zero = 0
@@ -213,7 +219,7 @@ cdef void _image(floating *y, Work *w, Py_ssize_t n, int who) noexcept nogil:
     runs.segment, runs.segments, runs.length, runs.step = &zero, 1, w.C, 1
     for r in range(<Py_ssize_t>ROWS):
         to[r], row[r] = r * panel, r * w.C
-    y += n * w.P * w.Q * w.K
+    y += n * (w.P // step) * width * w.K
     for block in range(w.blocks):
         first = block * w.block
         count = min(tiles - first, w.block)
@@ -230,15 +236,18 @@ cdef void _image(floating *y, Work *w, Py_ssize_t n, int who) noexcept nogil:
                 bias = <const floating *>w.bias + j
             for i in range(count):
                 row_tile, column = (first + i) // w.across * 2, (first + i) % w.across * 2
+                if w.pool and (row_tile + 1 == w.P or column + 1 == w.Q):       # no whole window
+                    continue
+                out = y + (row_tile // step * width + column // step) * w.K + j
                 if floating is float:
                     tinybn_winograd_output_float(
-                        y + (row_tile * w.Q + column) * w.K + j, w.Q * w.K, w.K, <int>min(w.P - row_tile, <Py_ssize_t>2),
-                        <int>min(w.Q - column, <Py_ssize_t>2), product + i * panel, w.block * panel, bias, w.relu,
+                        out, width * w.K, w.K, <int>min(w.P - row_tile, <Py_ssize_t>2),
+                        <int>min(w.Q - column, <Py_ssize_t>2), product + i * panel, w.block * panel, bias, w.relu, w.pool,
                         columns)
                 else:
                     tinybn_winograd_output_double(
-                        y + (row_tile * w.Q + column) * w.K + j, w.Q * w.K, w.K, <int>min(w.P - row_tile, <Py_ssize_t>2),
-                        <int>min(w.Q - column, <Py_ssize_t>2), product + i * panel, w.block * panel, bias, w.relu,
+                        out, width * w.K, w.K, <int>min(w.P - row_tile, <Py_ssize_t>2),
+                        <int>min(w.Q - column, <Py_ssize_t>2), product + i * panel, w.block * panel, bias, w.relu, w.pool,
                         columns)
 
 

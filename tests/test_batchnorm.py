@@ -376,7 +376,7 @@ def test_second_derivatives_are_those_of_torch(training):
         assert_close(got.detach(), reference.detach(), "float64")
 
 
-# --- invariants -------------------------------------------------------------------------------------------------------
+# --- what changes nothing ---------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -402,35 +402,6 @@ def run(x, dy, weight, bias, eps):
     y = F.batch_norm(tensors[0], None, None, tensors[1], tensors[2], training=True, eps=eps)
     y.backward(dy)
     return y.data, *(t.grad.data for t in tensors)
-
-
-@given(batches())
-def test_invariants_of_the_output(batch):
-    x, _, _, _, eps = batch
-    c = x.shape[1]
-    m = x.size // c
-    x_hat = rows(F.batch_norm(x, None, None, training=True, eps=eps).data)
-    var = rows(x).var(0)
-    assert (np.abs(x_hat) <= math.sqrt(m - 1) * (1 + 1e-9)).all()
-    assert (np.abs(x_hat.mean(0)) <= 1e-9).all()
-    np.testing.assert_allclose((x_hat**2).mean(0), var / (var + eps), rtol=1e-7, atol=1e-12)
-
-
-@given(batches())
-def test_invariants_of_the_gradient(batch):
-    x, dy, weight, bias, eps = batch
-    y, dx, dweight, dbias = run(*batch)
-    x_hat = rows(F.batch_norm(x, None, None, training=True, eps=eps).data)
-    dx, dy = rows(dx), rows(dy)
-    var = rows(x).var(0)
-    rstd = 1 / np.sqrt(var + eps)
-    size = np.abs(weight) * rstd * (np.abs(dy).sum(0) + np.abs(x_hat * dy).sum(0))  # of the terms that cancel
-    assert (np.abs(dx.sum(0)) <= 1e-9 * size).all()
-    expected = weight * rstd * (dy * x_hat).sum(0) * eps / (var + eps)
-    assert (np.abs((dx * x_hat).sum(0) - expected) <= 1e-9 * size * len(dx)).all()
-    np.testing.assert_allclose(dbias, dy.sum(0), rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(dweight, (dy * x_hat).sum(0), rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(rows(y), x_hat * weight + bias, rtol=1e-9, atol=1e-9)
 
 
 @given(batches(), st.sampled_from([-1024.0, 0.5, 3.0, 4096.0]))

@@ -41,15 +41,18 @@ class Drawn:
         self.y, self.dx, self.dy = (rows(a).astype(np.float64) for a in (y.data, leaf.grad.data, self.dy))
 
         ones, zeros = np.ones(shape[1]), np.zeros(shape[1])
+        self.gradients = {name: p.grad.data for name, p in self.layer.named_parameters()}
         self.weight = ones if self.layer.weight is None else self.layer.weight.data.astype(np.float64)
         self.bias = zeros if self.layer.bias is None else self.layer.bias.data.astype(np.float64)
         wide = rows(self.x).astype(np.longdouble)
         centered = wide - wide.mean(0)
         self.var = (centered**2).mean(0).astype(np.float64)
-        self.rstd = 1 / np.sqrt(self.var + eps)
-        self.x_hat = centered.astype(np.float64) * self.rstd
         self.m = len(wide)
-        self.tolerance = TOLERANCE[dtype] + MEAN_ROUNDING[dtype] * np.abs(wide.mean(0)).astype(np.float64) * self.rstd
+        with np.errstate(divide="ignore", invalid="ignore"):  # without eps, where two values are the same
+            self.rstd = 1 / np.sqrt(self.var + eps)
+            self.x_hat = centered.astype(np.float64) * self.rstd
+            kappa = np.abs(wide.mean(0)).astype(np.float64) * self.rstd
+            self.tolerance = TOLERANCE[dtype] + MEAN_ROUNDING[dtype] * kappa
 
     @property
     def gradient_terms(self):
@@ -116,6 +119,16 @@ def test_the_gradient_moves_the_scale_by_what_eps_leaves(b):
     expected = b.weight * b.rstd * (b.dy * b.x_hat).sum(0) * b.eps / (b.var + b.eps)
     size = b.gradient_terms * np.abs(b.x_hat).max(0)
     assert (np.abs((b.dx * b.x_hat).sum(0) - expected) <= b.tolerance * size).all()
+
+
+@thoroughly
+@given(batches())
+def test_weight_and_bias_get_sums_of_the_gradient(b):
+    """Σdy·x̂ and Σdy."""
+    expected = {"weight": b.dy * b.x_hat, "bias": b.dy}
+    for name, gradient in b.gradients.items():
+        size = (np.abs(b.dy) * (1 + np.abs(b.x_hat))).sum(0)
+        assert (np.abs(gradient - expected[name].sum(0)) <= b.tolerance * size).all()
 
 
 @thoroughly

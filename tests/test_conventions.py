@@ -363,6 +363,22 @@ def test_one_warning_names_the_layer_and_its_place(value):
     assert net.blocks[1].skipped_batches == 3
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_instance_norm_warns_too(value):
+    net = nn.Sequential(nn.InstanceNorm2d(3, track_running_stats=True))
+    x = batches()[0].astype("float32")
+    net(x)
+    before = statistics(net)
+    x[2, 1, 0, 1] = value
+    with pytest.warns(RuntimeWarning, match=r"^'0', InstanceNorm2d\(3.*\(8, 3, 2, 2\) are not finite") as caught:
+        net(x), net(x)
+    assert len(caught) == 1 and net[0].skipped_batches == 2
+    assert statistics(net) == before
+    with tb.detect_anomaly(), pytest.raises(AnomalyError, match=r"'0', InstanceNorm2d"):
+        net(x)
+    nn.InstanceNorm2d(3)(x)  # without running statistics there is nothing to keep
+
+
 def test_each_layer_warns_for_itself_and_again_after_a_reset():
     net, x = nn.Sequential(nn.BatchNorm2d(3, dtype="float64"), nn.BatchNorm2d(3, dtype="float64")), poisoned()
     with pytest.warns(RuntimeWarning) as caught:
@@ -509,6 +525,7 @@ def test_torchs_own_state_is_taken():
         ({"source": "caffe"}, ValueError, "convention 'caffe': expected one of torch"),
         ({"target": "caffe"}, ValueError, "convention 'caffe': expected one of torch"),
         ({"values_per_channel": 1}, ValueError, r"norm\.running_var: 1 values per channel; expected 2 or more"),
+        ({"values_per_channel": np.inf}, ValueError, r"norm\.running_var: inf values per channel"),
         ({"values_per_channel": {"norm": 0}}, ValueError, r"norm\.running_var: 0 values per channel"),
         ({"values_per_channel": {"other": 8}}, StateError, r"norm\.running_var.*no 'norm', only \['other'\]"),
     ],

@@ -187,7 +187,7 @@ def test_in_a_sequential_a_batch_norm_leaves_a_gap():
     folded = fold_bn(model)
     assert [name for name, _ in folded.named_children()] == ["0", "2", "3", "4", "5", "7", "8", "9", "10", "11"]
     assert [type(m).__name__ for m in folded][:2] == ["Conv2d", "ReLU"]
-    assert folded[0].fuses_with(folded[1])
+    assert folded[0].fusing([folded[1]]) == (1, {"relu": True})
     left = {name for name, _ in model.named_parameters()} - {name for name, _ in folded.named_parameters()}
     assert left == {f"{name}.{part}" for name in ("1", "3.1", "6", "10.0") for part in ("weight", "bias")}
     other = fold_bn(settled(conv_net(), seed=5))

@@ -289,6 +289,18 @@ def test_eval_before_any_training(torch, case):
         assert ours.num_batches_tracked.item() == 0
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [("BatchNorm1d(3)", (4, 3)), ("LayerNorm(3)", (4, 3)), ("RMSNorm(3)", (4, 3)), ("GroupNorm(3, 3)", (4, 3, 2))],
+)
+def test_new_parameters_are_noticed_by_a_graph_that_needs_the_old_ones(layer, shape):
+    made = eval(layer, dict(vars(tb.nn)))
+    y = made(tb.randn(*shape).requires_grad_())
+    made.reset_parameters()
+    with pytest.raises(tb.errors.GraphError, match="as it was, but an initialization has changed it"):
+        y.sum().backward()
+
+
 # --- dropout ----------------------------------------------------------------------------------------------------------
 
 

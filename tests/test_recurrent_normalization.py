@@ -249,6 +249,7 @@ def test_frozen_statistics_stay_and_serve_in_training(name):
     before = snapshot(net)
     x = drawn(T, N, C, seed=1)
     frozen = net.train()(x)[0].detach()
+    assert net.norm_ih_l0.weight.requires_grad  # it stands behind all steps, and is none's own
     np.testing.assert_array_equal(net.eval()(x)[0].detach(), frozen)
     assert_state(net, before)
 

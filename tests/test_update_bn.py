@@ -339,7 +339,7 @@ def test_measuring_changes_nothing(exact):
     population_statistics(model, cut(normal(12, 4), [6, 6]), exact)
     assert_same_objects(model, objects)
     assert_state(model, state)
-    assert model[1].fuses_with(model[2])
+    assert model[1].fusing([model[2]]) == (1, {"relu": True})
 
 
 @both

@@ -12,9 +12,10 @@ def instance_norm(torch: Any, x: Any, mean: Any, var: Any, *rest: Any, **options
     return torch.nn.functional.instance_norm(x, mean, var, *rest, **options)
 
 
-def group_norm(torch: Any, *arguments: Any, **options: Any) -> Any:
-    """``torch.group_norm``, which would be taken else, checks less."""
-    return torch.nn.functional.group_norm(*arguments, **options)
+def group_norm(torch: Any, x: Any, groups: int, weight: Any = None, bias: Any = None, **options: Any) -> Any:
+    """``torch.group_norm``, which would be taken else, checks less; and none has a gradient for a bias alone."""
+    weight = torch.ones_like(bias) if weight is None and bias is not None else weight
+    return torch.nn.functional.group_norm(x, groups, weight, bias, **options)
 
 
 ROWS = [

@@ -152,11 +152,7 @@ def _pooled(returned: Any) -> dict[str, Array]:
 
 
 def _gradients(returned: Any) -> dict[str, Array]:
-    return {name: tensor.numpy() for name, tensor in zip(("dx", "dweight", "dbias"), returned, strict=True)}
-
-
-def _rms_gradients(returned: Any) -> dict[str, Array]:
-    return {name: tensor.numpy() for name, tensor in zip(("dx", "dweight"), returned, strict=True)}
+    return {name: tensor.numpy() for name, tensor in zip(("dx", "dweight", "dbias"), returned, strict=False)}
 
 
 _PEERS: dict[str, tuple[Callable[[Any, Arguments], Call], Callable[[Any], dict[str, Array]] | None]] = {
@@ -169,7 +165,7 @@ _PEERS: dict[str, tuple[Callable[[Any, Arguments], Call], Callable[[Any], dict[s
     "layer_norm": (_layer_norm, _output),
     "layer_norm_backward": (_row_backward(_layer_norm), _gradients),
     "rms_norm": (_layer_norm, _output),
-    "rms_norm_backward": (_row_backward(_layer_norm), _rms_gradients),
+    "rms_norm_backward": (_row_backward(_layer_norm), _gradients),
     "group_norm": (_group_norm, _output),
     "group_norm_backward": (_row_backward(_group_norm), _gradients),
     "max_pool2d": (_max_pool, _pooled),

@@ -8,6 +8,7 @@ from tinybn._typing import Array, Generator
 from tinybn.bench.inputs import Case, aligned
 from tinybn.bench.registry import Arguments, register_kernel
 from tinybn.kernels import reference
+from tinybn.kernels.row_normalize import MOST_CHUNKS
 
 GROUPS = 4
 _EPS = 1e-5
@@ -53,7 +54,7 @@ def layer_norm_backward_arguments(case: Case, generator: Generator, centered: bo
         "period": 1,
         "eps": _EPS,
         "centered": centered,
-        "scratch": aligned((8, 4 * places), np.float64),
+        "scratch": aligned((MOST_CHUNKS, 4 * places), np.float64),
         "threads": 1,
     }
 

@@ -26,6 +26,7 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
     relu: bool = False,
+    pool: bool = False,
 ) -> Tensor:
     """2-D convolution (cross-correlation).
 
@@ -39,6 +40,8 @@ def conv2d(
         padding: an int, a pair, ``"valid"`` (none) or ``"same"`` (output as large as the input; stride 1).
         groups: the channels are split into so many groups that do not see each other.
         relu: max(y, 0) instead of y, in the same pass: the same bits as `relu` behind.
+        pool: then the largest values of 2×2 windows, in the same pass: the same bits as `max_pool2d` behind. No
+            gradient flows through it, and it does not go together with "same".
 
     Returns:
         (N, K, P, Q) with P = (H + 2·padding − dilation·(R − 1) − 1)//stride + 1, and Q likewise.
@@ -51,7 +54,7 @@ def conv2d(
     (1, 2, 5, 5)
     """
     steps, holes = pair("conv2d: stride", stride), pair("conv2d: dilation", dilation)
-    return _conv("conv2d", 2, input, weight, bias, steps, conv_padding("conv2d", padding), holes, groups, relu)
+    return _conv("conv2d", 2, input, weight, bias, steps, conv_padding("conv2d", padding), holes, groups, relu, pool)
 
 
 def conv1d(
@@ -158,15 +161,20 @@ def _conv(
     holes: tuple[int, int],
     groups: int,
     relu: bool = False,
+    pool: bool = False,
 ) -> Tensor:
     """Convolution with a padding that is a pair or a word."""
     x, weight, bias, added = _planes(name, axes, as_tensor(input), as_tensor(weight), bias, groups)
+    if padding == "same" and pool:
+        raise ValueError(f"{name}: pool does not go together with padding='same'; call max_pool2d behind it")
     if padding == "same":
         y = _conv_same(name, x, weight, bias, steps, holes, groups, relu)
     else:
         geometry = ops.Geometry(steps, (0, 0) if padding == "valid" else padding, holes, groups)
         check_output_size(name, x, weight.shape[2:], geometry)
-        y = apply(ops.conv2d, x, weight, bias, geometry, relu)
+        if pool and min(geometry.output_size(x.shape[2:], weight.shape[2:])) < 2:
+            raise ShapeError(f"{name}: an input of shape {x.shape} leaves no 2×2 places to pool")
+        y = apply(ops.conv2d, x, weight, bias, geometry, relu, pool)
     return squeeze(y, added) if added else y
 
 

@@ -132,6 +132,17 @@ def instance_norm(
     """
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, eps=eps)
+    return instance_norm_training(input, running_mean, running_var, weight, bias, momentum, eps)[0]
+
+
+def instance_norm_training(
+    input: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, momentum: float, eps: float
+) -> tuple[Tensor, bool]:
+    """`instance_norm` with the examples' own statistics, and whether the running ones moved.
+
+    A batch that is empty or not finite, and one of numbers so large that the input's dtype cannot hold their
+    statistics, moves nothing.
+    """
     x, weight, bias = _per_channel("instance_norm", input, weight, bias)
     n, c = x.array.shape[:2]
     size = int(np.prod(x.array.shape[2:]))
@@ -143,14 +154,15 @@ def instance_norm(
     running = [_running("instance_norm", value, x) for value in (running_mean, running_var)]
     y, moments = apply(ops.group_norm, x, weight, bias, c, eps)
     new = moments.reshape(2, n, c).mean(axis=1) if n and size else moments[:, :0]
-    if new.size and np.isfinite(new).all():
+    with np.errstate(over="ignore"):
+        moved = bool(new.size) and bool(np.isfinite(new.astype(x.array.dtype)).all())
+    if moved:
         new[1] *= size / (size - 1)
         for array, values in zip(running, new, strict=True):
             if array is not None:
                 array[...] = (1 - momentum) * array + momentum * values
         mark_changed([array for array in running if array is not None], "instance_norm")
-    result: Tensor = y
-    return result
+    return y, moved
 
 
 def _running(name: str, value: Any, x: Tensor) -> Array | None:
@@ -182,8 +194,8 @@ def _over_last_axes(
 
 def _parameters(name: str, x: Tensor, shape: tuple[int, ...], weight: Any, bias: Any) -> tuple[Any, Any]:
     """Weight and bias, Tensors or None, if they have the shape and the dtype of x."""
-    if x.array.dtype.kind != "f":
-        raise DTypeError(f"{name}: expected a floating tensor, got {x.dtype}; use .float() first")
+    if x.array.dtype not in (np.float32, np.float64):
+        raise DTypeError(f"{name}: expected a float32 or float64 tensor, got {x.dtype}; use .float() first")
     weight = weight if weight is None or isinstance(weight, Tensor) else as_tensor(weight)
     bias = bias if bias is None or isinstance(bias, Tensor) else as_tensor(bias)
     for what, value in (("weight", weight), ("bias", bias)):

@@ -11,6 +11,7 @@ def correlate(
     window: tuple[int, ...],
     threads: int,
     relu: bool = False,
+    unpooled: Array | None = None,
 ) -> None: ...
 def correlate_weights(
     sums: Array,

@@ -24,17 +24,24 @@ _FEW_CHANNELS = 8
 _SPREAD_IMAGE = 1 << 17
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Geometry, relu: bool = False) -> Array:
-    """x (N, C, H, W), weight (K, C/G, R, S), bias (K,) or None → (N, K, P, Q); relu: max(y, 0)."""
+def conv2d(
+    x: Array, weight: Array, bias: Array | None, geometry: Geometry, relu: bool = False, pool: bool = False
+) -> Array:
+    """x (N, C, H, W), weight (K, C/G, R, S), bias (K,) or None → (N, K, P, Q).
+
+    relu: max(y, 0). pool: then the largest values of 2×2 windows that do not overlap, (N, K, P//2, Q//2).
+    """
     dtype, (x, weight) = _computable(x, weight)
     kernel, g = weight.shape[2:], geometry.groups
     p, q = geometry.output_size(x.shape[2:], kernel)
     last = channels_last(x)
     if winograd.pays(weight.shape, geometry, (p, q)):
         threads = _threads(2 * len(x) * p * q * weight.size, len(x))
-        y = winograd.correlate(last, weight, bias, (p, q), geometry.padding, False, threads, relu)
+        y = winograd.correlate(last, weight, bias, (p, q), geometry.padding, False, threads, relu, pool)
         return like_input(x, y).astype(dtype, copy=False)
-    y = np.empty((len(x), p, q, len(weight)), x.dtype)
+    if pool:
+        p, q = p // 2 * 2, q // 2 * 2
+    y = np.empty((len(x), p // 2, q // 2, len(weight)) if pool else (len(x), p, q, len(weight)), x.dtype)
     view = windows(
         last.shape[1:],
         (p, q),
@@ -43,13 +50,14 @@ def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Geometry, relu
         geometry.padding,
         g,
         x.itemsize,
+        2 if pool else 1,
     )
     matrix = _matrix(weight, view, g, turned=False)
     if bias is not None:
         filled = np.zeros((g, matrix.shape[2]), x.dtype)
         filled[:, : len(weight) // g] = bias.reshape(g, -1)
         bias = filled
-    _correlate(y, last, matrix, bias, view, relu)
+    _correlate(y, last, matrix, bias, view, relu, q if pool else None)
     return like_input(x, y).astype(dtype, copy=False)
 
 
@@ -160,11 +168,21 @@ def _matrix(weight: Array, view: Windows, groups: int, turned: bool) -> Array:
     return matrix
 
 
-def _correlate(y: Array, x: Array, matrix: Array, bias: Array | None, view: Windows, relu: bool = False) -> None:
-    threads = _threads(2 * y.size * matrix.shape[1], len(x) * view.bands)
+def _correlate(
+    y: Array,
+    x: Array,
+    matrix: Array,
+    bias: Array | None,
+    view: Windows,
+    relu: bool = False,
+    pooled: int | None = None,
+) -> None:
+    """``pooled``: how long rows are before y is pooled."""
+    threads = _threads((2 if pooled is None else 8) * y.size * matrix.shape[1], len(x) * view.bands)
     memory = scratch(threads, view.scratch, x) if view.scratch else None
+    unpooled = None if pooled is None else scratch(threads, view.shape[-1] * pooled * y.shape[3], x)
     if y.size:
-        chosen["correlate"](y, x, matrix, bias, view.runs, view.length, memory, view.shape, threads, relu)
+        chosen["correlate"](y, x, matrix, bias, view.runs, view.length, memory, view.shape, threads, relu, unpooled)
 
 
 def _threads(operations: int, tasks: int) -> int:

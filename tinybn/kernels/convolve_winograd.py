@@ -67,15 +67,20 @@ def correlate(
     turned: bool,
     threads: int,
     relu: bool = False,
+    pool: bool = False,
 ) -> Array:
-    """x (N, H, W, C) → (N, P, Q, K); ``turned``: from outputs to inputs, with the taps the other way round."""
+    """x (N, H, W, C) → (N, P, Q, K); ``turned``: from outputs to inputs, with the taps the other way round.
+
+    relu: max(y, 0). pool: then the largest values of 2×2 windows, (N, P//2, Q//2, K).
+    """
     k, c = weight.shape[:2]
     c, k = (k, c) if turned else (c, k)
     u = np.empty((16, c, k), x.dtype)
     weight = np.ascontiguousarray(weight)
     chosen["transform_weights"](u, weight, turned)
-    y = np.empty((len(x), *out, k), x.dtype)
-    chosen["winograd"](y, x, u, bias, _scratch(out, c, k, x, threads), *edge, threads, relu)
+    size = (out[0] // 2, out[1] // 2) if pool else out
+    y = np.empty((len(x), *size, k), x.dtype)
+    chosen["winograd"](y, x, u, bias, _scratch(out, c, k, x, threads), *edge, threads, relu, pool)
     return y
 
 

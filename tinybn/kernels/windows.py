@@ -61,10 +61,13 @@ class Windows(NamedTuple):
 
 
 @lru_cache(maxsize=_KEPT)
-def windows(size: Shape, out: Pair, taps: Taps, stride: Pair, edge: Pair, groups: int, itemsize: int) -> Windows:
+def windows(
+    size: Shape, out: Pair, taps: Taps, stride: Pair, edge: Pair, groups: int, itemsize: int, multiple: int = 1
+) -> Windows:
     """A tap (h, w) of the window (p, q) reads the image (H, W, C) at (p·stride + h − top, q·stride + w − left).
 
     ``edge`` is (top, left): how far the first window reaches over the edge; negative if it begins inside.
+    A band has a ``multiple`` of so many rows.
     """
     (height, width, c), (p, q), (sh, sw) = size, out, stride
     spans = [max((tap[axis] for tap in taps), default=-1) + 1 for axis in (0, 1)]
@@ -74,7 +77,7 @@ def windows(size: Shape, out: Pair, taps: Taps, stride: Pair, edge: Pair, groups
         band, pitch = max(1, BAND_PLACES // q), width * c
     else:
         band, pitch = max(1, (BAND_BYTES // max(1, reach[1] * c * itemsize) - spans[0]) // sh + 1), reach[1] * c
-    band = min(band, p)
+    band = min(max(band // multiple, 1) * multiple, p)
     copied = (band - 1) * sh + spans[0]
     offsets = [h * pitch + w * c for h, w, _ in taps]
     runs, length = _runs(offsets, c) if groups == 1 else (offsets, c // groups)

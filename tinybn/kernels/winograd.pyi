@@ -12,6 +12,7 @@ def winograd(
     left: int,
     threads: int,
     relu: bool = False,
+    pool: bool = False,
 ) -> None: ...
 def winograd_weights(
     sums: Array,

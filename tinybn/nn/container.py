@@ -101,12 +101,14 @@ class Sequential(_Row):
 
     def forward(self, input: Any) -> Any:
         modules = [module for module in vars(self).values() if isinstance(module, Module)]
-        fused = False
-        for module, following in zip(modules, [*modules[1:], None], strict=False):
-            if fused:  # done by the one before
-                fused = False
-            elif module.fuses and following is not None and module.fuses_with(following):
-                input, fused = module(input, relu=True), True
+        position = 0
+        while position < len(modules):
+            module = modules[position]
+            position += 1
+            if module.fuses:
+                done, options = module.fusing(modules[position : position + 2])
+                input = module(input, **options)
+                position += done
             else:
                 input = module(input)
         return input

@@ -9,7 +9,7 @@ from tinybn._typing import DTypeLike, Generator, Shape
 from tinybn.errors import ShapeError
 from tinybn.functional.conv import conv_padding, pair, single
 from tinybn.nn import init
-from tinybn.nn.fusing import relu_follows
+from tinybn.nn.fusing import with_relu, with_relu_and_pool
 from tinybn.nn.module import Module
 from tinybn.nn.parameter import Parameter
 
@@ -167,15 +167,16 @@ class Conv2d(_ForwardConv):
 
     axes = 2
 
-    def forward(self, input: Any, relu: bool = False) -> Tensor:
-        """``relu``: the output of a ReLU behind, made in the same pass."""
+    def forward(self, input: Any, relu: bool = False, pool: bool = False) -> Tensor:
+        """``relu``: the output of a ReLU behind, ``pool``: of max-pooling 2×2 behind that, made in the same pass."""
         x, padding = self._padded(input)
-        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, relu)
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, relu, pool)
 
     fuses = True
 
-    def fuses_with(self, following: Module) -> bool:
-        return relu_follows(self, Conv2d.forward, following)
+    def fusing(self, following: Sequence[Module]) -> tuple[int, dict[str, bool]]:
+        fused = with_relu if self.padding == "same" else with_relu_and_pool  # "same" may cut a row or a column off
+        return fused(self, Conv2d.forward, following)
 
 
 # --- transposed convolution -------------------------------------------------------------------------------------------

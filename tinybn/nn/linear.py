@@ -7,7 +7,7 @@ from tinybn import functional as F
 from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import DTypeLike, Generator
 from tinybn.nn import init
-from tinybn.nn.fusing import relu_follows
+from tinybn.nn.fusing import with_relu
 from tinybn.nn.module import Module
 from tinybn.nn.parameter import Parameter
 
@@ -55,8 +55,8 @@ class Linear(Module):
 
     fuses = True
 
-    def fuses_with(self, following: Module) -> bool:
-        return relu_follows(self, Linear.forward, following)
+    def fusing(self, following: Sequence[Module]) -> tuple[int, dict[str, bool]]:
+        return with_relu(self, Linear.forward, following)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -1,6 +1,6 @@
 """Module: parameters, buffers and children under names, and the modes train and eval."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -57,11 +57,14 @@ class Module:
                 error.located = True  # type: ignore[union-attr]
             raise
 
-    fuses = False  # whether `fuses_with` is worth asking
+    fuses = False  # whether `fusing` is worth asking
 
-    def fuses_with(self, following: "Module") -> bool:
-        """Whether ``self(x, relu=True)`` is ``following(self(x))`` in one op, so that `Sequential` may run it."""
-        return False
+    def fusing(self, following: Sequence["Module"]) -> tuple[int, dict[str, bool]]:
+        """How many of the modules behind it this one makes in its own pass, and the options of `forward` for that.
+
+        `Sequential` then runs them so: the result is the same, bit by bit.
+        """
+        return 0, {}
 
     # --- hooks ------------------------------------------------------------------------------------------------------
 
@@ -230,7 +233,7 @@ class Module:
         return None
 
     def set_extra_state(self, value: Array | None) -> None:
-        """Take over what `get_extra_state` returned, None included. What is wrong is refused before anything changes."""
+        """Take over what `get_extra_state` returned, None included; refuse what is wrong before anything changes."""
         raise StateError(f"{type(self).__name__} has no extra state to set")
 
     def state_dict(self) -> dict[str, Array]:
@@ -285,6 +288,7 @@ class Module:
         wrong = [name for name in arrays if not own[name].data.flags.writeable]
         if wrong:
             raise GraphError(f"load_state_dict: {', '.join(wrong)}: in read-only memory; make it of a clone()")
+        arrays = {name: array.astype(own[name].dtype, copy=False) for name, array in arrays.items()}
         _set_all([(module, np.asarray(_to_array(state[name]))) for name, module in extra.items()])
         for name, array in arrays.items():
             own[name].data[...] = array

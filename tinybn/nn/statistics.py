@@ -76,7 +76,7 @@ def population_statistics(model: Module, loader: Iterable[Any], exact: bool = Fa
 
 
 def update_bn(model: Module, loader: Iterable[Any], exact: bool = False) -> None:
-    """Set the running statistics to `population_statistics`, and ``num_batches_tracked`` to the number of batches.
+    """Set the running statistics to `population_statistics`, and ``num_batches_tracked`` to how often a layer has run.
 
     The running variance is the unbiased one where a layer's convention says so. Layers that are frozen keep theirs.
     PyTorch's function gives each batch the same weight and leaves out the variance between batches; here a layer's

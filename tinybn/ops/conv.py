@@ -14,6 +14,7 @@ from __future__ import annotations  # those of nested functions would be compute
 from typing import Any
 
 from tinybn._typing import Array, Op, Shape
+from tinybn.errors import GraphError
 from tinybn.kernels import convolve
 from tinybn.kernels.windows import Geometry
 from tinybn.ops._call import call
@@ -22,12 +23,19 @@ from tinybn.saved import needs
 
 
 @needs((1,), (0,), ())
-def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Geometry, relu: bool = False) -> Op:
-    """x (N, C, H, W), weight (K, C/G, R, S), bias (K,) or None → (N, K, P, Q); with relu max(y, 0), in one pass."""
-    y = convolve.conv2d(x, weight, bias, geometry, relu)
+def conv2d(
+    x: Array, weight: Array, bias: Array | None, geometry: Geometry, relu: bool = False, pool: bool = False
+) -> Op:
+    """x (N, C, H, W), weight (K, C/G, R, S), bias (K,) or None → (N, K, P, Q); with relu max(y, 0), in one pass.
+
+    With pool, the largest values of its 2×2 windows (N, K, P//2, Q//2); without a gradient, as nobody notes their places.
+    """
+    y = convolve.conv2d(x, weight, bias, geometry, relu, pool)
     x_shape, weight_shape = x.shape, weight.shape
 
     def backward(dy: Any, x: Any, weight: Any, y: Any = None) -> tuple[Any, ...]:
+        if pool:
+            raise GraphError("conv2d: no gradient flows through pool=True; call max_pool2d behind it")
         if relu:
             dy = relu_gradient(dy, y)
         return (

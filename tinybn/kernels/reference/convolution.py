@@ -31,8 +31,17 @@ def correlate(
     window: tuple[int, ...],
     threads: int,
     relu: bool = False,
+    unpooled: Array | None = None,
 ) -> None:
-    """y (N, P, Q, K) of x (N, H, W, C): what each window reads, times matrix (G, T·A, columns); relu: max(y, 0)."""
+    """y (N, P, Q, K) of x (N, H, W, C): what each window reads, times matrix (G, T·A, columns); relu: max(y, 0).
+
+    With unpooled y is of half the size, with the largest values of 2×2 windows.
+    """
+    if unpooled is not None:
+        whole = np.empty((len(y), 2 * y.shape[1], 2 * y.shape[2], y.shape[3]), y.dtype)
+        correlate(whole, x, matrix, bias, taps, length, scratch, window, threads, relu)
+        y[...] = largest_of_four(whole)
+        return
     groups, per_group = len(matrix), y.shape[3] // len(matrix)
     reads = np.add.outer(taps, np.arange(length)).ravel()
     for n, first, columns in _bands(x, y.shape[1:3], reads, groups, scratch is not None, window):
@@ -44,6 +53,13 @@ def correlate(
             rows[...] = made.reshape(rows.shape)
     if relu:
         np.maximum(y, 0, out=y)
+
+
+def largest_of_four(y: Array) -> Array:
+    """The largest values (N, P//2, Q//2, K) of 2×2 windows that do not overlap; NaN is larger than everything."""
+    n, p, q, k = y.shape
+    made: Array = y[:, : p // 2 * 2, : q // 2 * 2].reshape(n, p // 2, 2, q // 2, 2, k).max(axis=(2, 4))
+    return made
 
 
 def correlate_weights(

@@ -24,10 +24,12 @@ def layer_norm(
     """
     rows = _as_rows(x, moments)
     _row_moments(moments, rows, centered)
+    if not x.size:
+        return
     with np.errstate(all="ignore"):
         made = _standardized(rows, moments, eps)
         for values, combine in ((weight, np.multiply), (bias, np.add)):
-            made = made if values is None else combine(made.reshape(-1, values.size), values.ravel())
+            made = made if values is None else combine(_in_periods(made, period), values.reshape(1, period, -1))
         y[...] = made.reshape(x.shape)
 
 
@@ -46,16 +48,20 @@ def layer_norm_backward(
     threads: int,
 ) -> None:
     """dx = rstd·(g − mean(g) − x̂·mean(g·x̂)), g = dy·weight; dweight = Σ dy·x̂, dbias = Σ dy."""
+    if not x.size:
+        for sums in (dweight, dbias):
+            if sums is not None:
+                sums.fill(0)
+        return
     rows = _as_rows(x, moments)
-    places = period * rows.shape[1]
     with np.errstate(all="ignore"):
         x_hat = _standardized(rows, moments, eps)
         wide = dy.reshape(rows.shape).astype(np.float64)
-        g = wide if weight is None else (wide.reshape(-1, places) * weight.ravel()).reshape(rows.shape)
+        g = wide if weight is None else (_in_periods(wide, period) * weight.reshape(1, period, -1)).reshape(rows.shape)
         dx[...] = _row_gradient(g, x_hat, moments, eps, centered).reshape(x.shape)
         if dweight is not None and dbias is not None:
             for sums, terms in ((dweight, wide * x_hat), (dbias, wide)):
-                sums[...] = terms.reshape(-1, places).sum(axis=0).reshape(sums.shape) if x.size else 0
+                sums[...] = _in_periods(terms, period).sum(axis=0).reshape(sums.shape)
 
 
 def group_norm(
@@ -101,6 +107,11 @@ def group_norm_backward(
         if dweight is not None and dbias is not None:
             dweight[...] = (dy * x_hat.reshape(x.shape)).sum(axis=axes)
             dbias[...] = dy.sum(axis=axes, dtype=np.float64)
+
+
+def _in_periods(rows: Array, period: int) -> Array:
+    """(R/period, period, D), or as it is if it is so already."""
+    return rows if rows.ndim == 3 else rows.reshape(len(rows) // period, period, rows.shape[1])
 
 
 def _as_rows(x: Array, moments: Array) -> Array:

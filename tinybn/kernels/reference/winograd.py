@@ -3,6 +3,7 @@
 import numpy as np
 
 from tinybn._typing import Array
+from tinybn.kernels.reference.convolution import largest_of_four
 
 # y = Aᵀ·[(G·g·Gᵀ) ⊙ (Bᵀ·d·B)]·A
 _B = np.array([[1, 0, 0, 0], [0, 1, -1, 1], [-1, 1, 1, 0], [0, 0, 0, -1]], float)
@@ -31,8 +32,17 @@ def winograd(
     left: int,
     threads: int,
     relu: bool = False,
+    pool: bool = False,
 ) -> None:
-    """y (N, P, Q, K) of x (N, H, W, C) with transformed weights u (16, C, K); relu: max(y, 0)."""
+    """y (N, P, Q, K) of x (N, H, W, C) with transformed weights u (16, C, K); relu: max(y, 0).
+
+    With pool y is of half the size, with the largest values of 2×2 windows.
+    """
+    if pool:
+        whole = np.empty((len(x), x.shape[1] + 2 * top - 2, x.shape[2] + 2 * left - 2, y.shape[3]), y.dtype)
+        winograd(whole, x, u, bias, scratch, top, left, threads, relu)
+        y[...] = largest_of_four(whole)
+        return
     p, q = y.shape[1:3]
     products = _image_tiles(x, p, q, top, left) @ u  # (16, tiles, K)
     made = np.einsum("ia,ijnpqk,jb->npaqbk", _A, products.reshape(4, 4, len(x), -(-p // 2), -(-q // 2), -1), _A)

@@ -174,18 +174,25 @@ def unsettled(case: Case, place: Place) -> Finding | None:
     weight, seen, layer = share(place), _seen(place), place.layer
     if weight is None or not 0 < weight < 1 or layer.debias or not seen:
         return None
-    if never_moved(case, place) or (left := (1 - weight) ** (seen * ghosts(case, place))) <= SETTLED:
+    left = (1 - weight) ** (seen * ghosts(case, place))
+    if never_moved(case, place) or left <= SETTLED * min(1.0, _usual_variance(case, place)):
         return None
     return Finding(
         "statistics_unsettled",
         place.name,
         "error",
         f"after {count(seen, 'batch')} with a weight of {weight:.2g} the 0 and 1 of the beginning still weigh "
-        f"{left:.0%}: {found}",
+        f"{left:.1%}: {found}",
         "running = (1 − weight)·running + weight·new forgets its beginning as (1 − weight)ᵗ only",
         _POPULATION + "; Kingma & Ba 2015, Adam, §3",
         UPDATE,
     )
+
+
+def _usual_variance(case: Case, place: Place) -> float:
+    """Of the layer's channels: where it is small, a small share of the 1 is much."""
+    population = case.measures.population.get(place.name)
+    return 1.0 if population is None else float(np.median(population.var))
 
 
 def ghosts(case: Case, place: Place) -> int:

@@ -1,6 +1,7 @@
 """BatchNorm1d, BatchNorm2d and BatchNorm3d."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +12,8 @@ from tinybn._typing import Array, DTypeLike
 from tinybn.errors import AnomalyError, ShapeError, StateError
 from tinybn.functional.normalization import batch_norm_training
 from tinybn.modes import CHECK, state
-from tinybn.nn.fusing import relu_follows
+from tinybn.nn import init
+from tinybn.nn.fusing import with_relu
 from tinybn.nn.module import Module
 from tinybn.nn.names import name_of
 from tinybn.nn.normalization.conventions import EPS, MOMENTUM, Default, find_convention
@@ -29,6 +31,7 @@ class BatchNorm(Module):
 
     input_ndims: tuple[int, ...]  # how many axes an input may have
     input_shapes: str
+    left_out: tuple[str, ...] = ()  # which parameters and buffers a kind does without
     frozen_statistics = False
     frozen_affine = False
     skipped_batches = 0
@@ -62,6 +65,8 @@ class BatchNorm(Module):
         self.register_buffer("running_mean", F.zeros(num_features, dtype=dtype) if tracked else None)
         self.register_buffer("running_var", F.ones(num_features, dtype=dtype) if tracked else None)
         self.register_buffer("num_batches_tracked", F.zeros((), dtype="int64") if tracked else None)
+        for name in self.left_out:
+            setattr(self, name, None)
 
     def reset_running_stats(self) -> None:
         """Forget the statistics: mean 0, variance 1, no batches seen."""
@@ -75,9 +80,9 @@ class BatchNorm(Module):
         """Weight 1, bias 0, and no statistics."""
         self.reset_running_stats()
         if self.weight is not None:
-            self.weight.data.fill(1)
+            init.ones_(self.weight)
         if self.bias is not None:
-            self.bias.data.fill(0)
+            init.zeros_(self.bias)
 
     # --- freezing ---------------------------------------------------------------------------------------------------
 
@@ -159,7 +164,7 @@ class BatchNorm(Module):
             return 1 / (int(seen) + 1)
         share = momentum if self._weighs_new else 1 - momentum
         if self.debias and 0 < share < 1:  # what mean 0 and variance 1 of the beginning would weigh is taken out
-            return share / (1 - (1 - share) ** (int(seen) + 1))
+            return min(1.0, share / (1 - (1 - share) ** (int(seen) + 1)))
         return share
 
     def _count(self, x: Tensor, moved: bool) -> None:
@@ -167,22 +172,26 @@ class BatchNorm(Module):
         if moved:
             self.num_batches_tracked.array += 1  # type: ignore[union-attr]
         elif x.array.size:
-            self.skipped_batches += 1
-            anomaly = state.mode & CHECK
-            if anomaly or self.skipped_batches == 1:
-                name = name_of(self)
-                message = (
-                    f"{repr(name) + ', ' if name else ''}{self!r}: the statistics of a batch of shape {x.shape} are "
-                    "not finite; the running statistics stay as they are"
-                )
-                if anomaly:
-                    raise AnomalyError(message)
-                warnings.warn(f"{message}. Under tb.detect_anomaly() this is an error", RuntimeWarning, stacklevel=2)
+            self._skip(x)
+
+    def _skip(self, x: Tensor) -> None:
+        """Count a batch that is not finite, and say so, once."""
+        self.skipped_batches += 1
+        anomaly = state.mode & CHECK
+        if anomaly or self.skipped_batches == 1:
+            name = name_of(self)
+            message = (
+                f"{repr(name) + ', ' if name else ''}{self!r}: the statistics of a batch of shape {x.shape} are not "
+                "finite; the running statistics stay as they are"
+            )
+            if anomaly:
+                raise AnomalyError(message)
+            warnings.warn(f"{message}. Under tb.detect_anomaly() this is an error", RuntimeWarning, stacklevel=2)
 
     fuses = True
 
-    def fuses_with(self, following: Module) -> bool:
-        return relu_follows(self, BatchNorm.forward, following)
+    def fusing(self, following: Sequence[Module]) -> tuple[int, dict[str, bool]]:
+        return with_relu(self, BatchNorm.forward, following)
 
     def extra_repr(self) -> str:
         text = (

@@ -5,43 +5,12 @@ import numpy as np
 from tinybn import functional as F
 from tinybn import kernels
 from tinybn._tensor import Tensor
-from tinybn._typing import DTypeLike
 from tinybn.modes import no_grad
 from tinybn.nn.normalization.batchnorm import BatchNorm
-from tinybn.nn.normalization.conventions import EPS, MOMENTUM
 
 
 class _PartialBatchNorm(BatchNorm):
     """Kinds say what they do without and how they normalize, in `left_out`, `_normalized` and `_with_running`."""
-
-    left_out: tuple[str, ...]
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = EPS,
-        momentum: float | None = MOMENTUM,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        dtype: DTypeLike = "float32",
-        *,
-        bias: bool = True,
-        convention: str = "torch",
-        debias: bool = False,
-    ) -> None:
-        super().__init__(
-            num_features,
-            eps,
-            momentum,
-            affine,
-            track_running_stats,
-            dtype,
-            bias=bias,
-            convention=convention,
-            debias=debias,
-        )
-        for name in self.left_out:
-            setattr(self, name, None)
 
     def _train_on(self, x: Tensor, relu: bool) -> Tensor:
         if not x.array.size:

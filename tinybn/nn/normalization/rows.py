@@ -7,6 +7,8 @@ from tinybn import functional as F
 from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import DTypeLike
 from tinybn.errors import ShapeError
+from tinybn.functional.row_normalization import instance_norm_training
+from tinybn.nn import init
 from tinybn.nn.module import Module
 from tinybn.nn.normalization.batchnorm import BatchNorm
 from tinybn.nn.parameter import Parameter
@@ -188,9 +190,13 @@ class _InstanceNorm(BatchNorm):
         return super().forward(x, relu)
 
     def _train_on(self, x: Tensor, relu: bool) -> Tensor:
-        running = (self.running_mean, self.running_var) if self.training else (None, None)
+        tracked = self.training and self.running_mean is not None
+        running = (self.running_mean, self.running_var) if tracked else (None, None)
         momentum = 0.0 if self.momentum is None else self.momentum
-        return F.instance_norm(x, *running, self.weight, self.bias, True, momentum, self.eps)
+        y, moved = instance_norm_training(x, *running, self.weight, self.bias, momentum, self.eps)
+        if tracked and not moved and x.array.size:
+            self._skip(x)
+        return y
 
 
 class InstanceNorm1d(_InstanceNorm):
@@ -209,6 +215,7 @@ class InstanceNorm1d(_InstanceNorm):
 
     Raises:
         ShapeError: an input that does not fit, or one value per channel.
+        AnomalyError: running statistics and a batch that is not finite, under `tinybn.detect_anomaly`.
 
     Source: Ulyanov, Vedaldi & Lempitsky 2016, "Instance Normalization", §2.
 
@@ -242,4 +249,4 @@ def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
 def _reset(weight: Parameter | None, bias: Parameter | None = None) -> None:
     for parameter, value in ((weight, 1), (bias, 0)):
         if parameter is not None:
-            parameter.data.fill(value)
+            init.constant_(parameter, value)

@@ -155,6 +155,9 @@ class RNN(_Layers):
               from the end.
             * "layer": layer normalization of both; w is 1 at first.
 
+            `freeze` of the BatchNorm1d layers inside keeps their statistics; w is not theirs, and is frozen by its own
+            requires_grad.
+
         max_length: how many steps have statistics of their own, for "step"; longer sequences go on with the last's.
 
     Forward: ``rnn(input, hx=None)`` → (output, h_n), where hx are the initial states, zeros for None, and h_n the last
