@@ -34,6 +34,7 @@ typedef double tinybn_doubles VECTOR(double, 8);
 #define LANES NAMED(tinybn_lanes, VALUE)
 #define HALF NAMED(tinybn_half, VALUE)
 #define LOAD(pointer) (*(const LANES *)(pointer))
+#define MASK __typeof__((LANES){0} < (LANES){0})
 typedef VALUE LANES VECTOR(VALUE, 16);
 typedef VALUE HALF VECTOR(VALUE, 8);
 
@@ -49,15 +50,21 @@ static inline double NAMED(tinybn_total, VALUE)(const tinybn_doubles *sum)
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
-/* The values from x on, and where there are fewer than LANES the last ones as `rest`. */
-static inline void NAMED(tinybn_load, VALUE)(LANES *lanes, const VALUE *x, ptrdiff_t count, VALUE rest)
+/* The values of a row of n from place i on, and where there are fewer than LANES `rest` for those that are missing. The end of
+   a longer row is read together with what stands before it, which `rest` then replaces: bytes that are copied into a vector
+   would have to be waited for. */
+static inline LANES NAMED(tinybn_load, VALUE)(const VALUE *x, ptrdiff_t i, ptrdiff_t n, VALUE rest)
 {
-    if (count >= TINYBN_LANES) {
-        *lanes = LOAD(x);
-        return;
+    static const VALUE places[TINYBN_LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    LANES value = (LANES){0} + rest;
+    if (n - i >= TINYBN_LANES)
+        return LOAD(x + i);
+    if (n >= TINYBN_LANES) {
+        MASK own = LOAD(places) >= (VALUE)(TINYBN_LANES - (n - i));
+        return (LANES)(((MASK)LOAD(x + n - TINYBN_LANES) & own) | ((MASK)value & ~own));
     }
-    *lanes = (LANES){0} + rest;
-    memcpy(lanes, x, count * sizeof(VALUE));
+    memcpy(&value, x + i, (n - i) * sizeof(VALUE));
+    return value;
 }
 
 /* With d = x - shift: Σd and Σd² are added to total and square. */
@@ -82,8 +89,7 @@ static inline void NAMED(tinybn_row_squares, VALUE)(double *total, double *squar
     }
     if (i < n) {
         for (; i < n; i += TINYBN_LANES) {
-            NAMED(tinybn_load, VALUE)(&d, x + i, n - i, shift);
-            d -= shift;
+            d = NAMED(tinybn_load, VALUE)(x, i, n, shift) - shift;
             rest += d;
             rest_square += d * d;
         }
@@ -99,7 +105,7 @@ static inline void NAMED(tinybn_row_products, VALUE)(
     double *total, double *product, const VALUE *dy, const VALUE *x, VALUE high, VALUE scale, VALUE offset, int relu,
     ptrdiff_t n)
 {
-#define MASK(g, d) if (relu) g *= __builtin_convertvector(d * scale + offset <= 0, LANES) + 1  /* a comparison gives -1 */
+#define GATE(g, d) if (relu) g *= __builtin_convertvector(d * scale + offset <= 0, LANES) + 1  /* a comparison gives -1 */
     tinybn_doubles sum = {0}, sum_product = {0};
     LANES rest = {0}, rest_product = {0}, d, g;
     ptrdiff_t i = 0;
@@ -111,10 +117,10 @@ static inline void NAMED(tinybn_row_products, VALUE)(
             LANES d2 = LOAD(x + i + 2 * TINYBN_LANES) - high, d3 = LOAD(x + i + 3 * TINYBN_LANES) - high;
             LANES g0 = LOAD(dy + i), g1 = LOAD(dy + i + TINYBN_LANES);
             LANES g2 = LOAD(dy + i + 2 * TINYBN_LANES), g3 = LOAD(dy + i + 3 * TINYBN_LANES);
-            MASK(g0, d0);
-            MASK(g1, d1);
-            MASK(g2, d2);
-            MASK(g3, d3);
+            GATE(g0, d0);
+            GATE(g1, d1);
+            GATE(g2, d2);
+            GATE(g3, d3);
             part += (g0 + g1) + (g2 + g3);
             part_product += (g0 * d0 + g1 * d1) + (g2 * d2 + g3 * d3);
         }
@@ -123,10 +129,9 @@ static inline void NAMED(tinybn_row_products, VALUE)(
     }
     if (i < n) {
         for (; i < n; i += TINYBN_LANES) {
-            NAMED(tinybn_load, VALUE)(&d, x + i, n - i, high);
-            NAMED(tinybn_load, VALUE)(&g, dy + i, n - i, 0);
-            d -= high;
-            MASK(g, d);
+            d = NAMED(tinybn_load, VALUE)(x, i, n, high) - high;
+            g = NAMED(tinybn_load, VALUE)(dy, i, n, 0);
+            GATE(g, d);
             rest += g;
             rest_product += g * d;
         }
@@ -135,7 +140,7 @@ static inline void NAMED(tinybn_row_products, VALUE)(
     }
     *total += NAMED(tinybn_total, VALUE)(&sum);
     *product += NAMED(tinybn_total, VALUE)(&sum_product);
-#undef MASK
+#undef GATE
 }
 
 /* With d = x - high and g = dy·weight: Σg and Σg·d are added to total and product. weight may be NULL, for 1. */
@@ -145,7 +150,7 @@ static inline void NAMED(tinybn_row_weighted, VALUE)(
     tinybn_doubles sum = {0}, sum_product = {0};
     LANES w = (LANES){0} + 1;
     for (ptrdiff_t i = 0; i < n;) {
-        LANES part = {0}, part_product = {0}, d, g;
+        LANES part = {0}, part_product = {0}, g;
         ptrdiff_t end = n - i < 8 * TINYBN_LANES ? n : i + 8 * TINYBN_LANES;
         for (; i + TINYBN_LANES <= end; i += TINYBN_LANES) {
             if (weight)
@@ -155,13 +160,11 @@ static inline void NAMED(tinybn_row_weighted, VALUE)(
             part_product += g * (LOAD(x + i) - high);
         }
         if (i < end) {
-            NAMED(tinybn_load, VALUE)(&d, x + i, end - i, high);
-            NAMED(tinybn_load, VALUE)(&g, dy + i, end - i, 0);
+            g = NAMED(tinybn_load, VALUE)(dy, i, n, 0);
             if (weight)
-                NAMED(tinybn_load, VALUE)(&w, weight + i, end - i, 0);
-            g *= w;
+                g *= NAMED(tinybn_load, VALUE)(weight, i, n, 0);
             part += g;
-            part_product += g * (d - high);
+            part_product += g * (NAMED(tinybn_load, VALUE)(x, i, n, high) - high);
             i = end;
         }
         NAMED(tinybn_add_lanes, VALUE)(&sum, &part);
@@ -174,5 +177,6 @@ static inline void NAMED(tinybn_row_weighted, VALUE)(
 #undef LANES
 #undef HALF
 #undef LOAD
+#undef MASK
 
 #endif

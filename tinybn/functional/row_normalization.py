@@ -77,7 +77,8 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
         eps: added to the variance, inside the root.
 
     Raises:
-        ShapeError: channels that cannot be divided so, parameters of another shape, or one value in all.
+        ShapeError: channels that cannot be divided so, parameters of another shape, or a single example with one value
+            in each group.
         DTypeError: an input that is not floating, or dtypes that are not all the same.
 
     Source: Wu & He 2018, "Group Normalization", §3.
@@ -93,7 +94,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
             f"group_norm: {c} channels (input of shape {x.shape}) cannot be divided into {num_groups} groups"
         )
     if x.array.size == num_groups and x.array.size:
-        raise ShapeError(f"group_norm: one value in each group (input of shape {x.shape}, {num_groups} groups)")
+        raise ShapeError(f"group_norm: one value in each group of one example (input of shape {x.shape})")
     y: Tensor = apply(ops.group_norm, x, weight, bias, num_groups, eps)[0]
     return y
 
@@ -151,13 +152,13 @@ def instance_norm_training(
             f"instance_norm: one value per channel of an example (input of shape {x.shape}): its variance is 0 and "
             "every output would be the bias"
         )
-    running = [_running("instance_norm", value, x) for value in (running_mean, running_var)]
-    y, moments = apply(ops.group_norm, x, weight, bias, c, eps)
+    running = [_running(what, value, x) for what, value in (("mean", running_mean), ("var", running_var))]
+    y, moments = apply(ops.group_norm, x, weight, bias, c, eps) if c else (x.clone(), np.zeros((2, 0)))
     new = moments.reshape(2, n, c).mean(axis=1) if n and size else moments[:, :0]
+    new[1] *= size / (size - 1)
     with np.errstate(over="ignore"):
         moved = bool(new.size) and bool(np.isfinite(new.astype(x.array.dtype)).all())
     if moved:
-        new[1] *= size / (size - 1)
         for array, values in zip(running, new, strict=True):
             if array is not None:
                 array[...] = (1 - momentum) * array + momentum * values
@@ -165,10 +166,19 @@ def instance_norm_training(
     return y, moved
 
 
-def _running(name: str, value: Any, x: Tensor) -> Array | None:
+def _running(what: str, value: Any, x: Tensor) -> Array | None:
+    """Running statistics as an array that can be written."""
     array: Array | None = value.array if isinstance(value, Tensor) else value
-    if array is not None and array.shape != x.shape[1:2]:
-        raise ShapeError(f"{name}: an input of shape {x.shape} needs statistics of {x.shape[1:2]}, got {array.shape}")
+    if array is None:
+        return None
+    if array.shape != x.shape[1:2]:
+        raise ShapeError(
+            f"instance_norm: an input of shape {x.shape} needs a running_{what} of {x.shape[1:2]}, got {array.shape}"
+        )
+    if array.dtype != x.dtype:
+        raise DTypeError(f"instance_norm: expected one dtype, got input {x.dtype}, running_{what} {array.dtype}")
+    if not array.flags.writeable:
+        raise ValueError(f"instance_norm: running_{what} is to be moved, and read-only; pass a copy")
     return array
 
 
@@ -185,17 +195,25 @@ def _over_last_axes(
 ) -> tuple[Tensor, Any, Any, int]:
     """The arguments, if they go together, and the number of axes."""
     x = input if type(input) is Tensor else as_tensor(input)
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = normalized_axes(normalized_shape)
     axes = len(shape)
     if not axes or x.array.shape[x.array.ndim - axes :] != shape or x.array.ndim < axes:
         raise ShapeError(f"{name}: normalized_shape {shape} needs an input of shape {('...', *shape)}, got {x.shape}")
     return x, *_parameters(name, x, shape, weight, bias), axes
 
 
+def normalized_axes(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    """The shape of the axes that are normalized together; a number stands for one axis."""
+    if isinstance(normalized_shape, int | np.integer):
+        return (int(normalized_shape),)
+    return tuple(normalized_shape)
+
+
 def _parameters(name: str, x: Tensor, shape: tuple[int, ...], weight: Any, bias: Any) -> tuple[Any, Any]:
     """Weight and bias, Tensors or None, if they have the shape and the dtype of x."""
-    if x.array.dtype not in (np.float32, np.float64):
-        raise DTypeError(f"{name}: expected a float32 or float64 tensor, got {x.dtype}; use .float() first")
+    dtype = x.array.dtype
+    if dtype.char not in "fd":
+        raise DTypeError(f"{name}: expected float32 or float64, got {dtype}; use .float() first")
     weight = weight if weight is None or isinstance(weight, Tensor) else as_tensor(weight)
     bias = bias if bias is None or isinstance(bias, Tensor) else as_tensor(bias)
     for what, value in (("weight", weight), ("bias", bias)):
@@ -203,7 +221,7 @@ def _parameters(name: str, x: Tensor, shape: tuple[int, ...], weight: Any, bias:
             continue
         if value.array.shape != shape:
             raise ShapeError(f"{name}: an input of shape {x.shape} needs a {what} of {shape}, got {value.shape}")
-        if value.array.dtype != x.array.dtype:
+        if value.array.dtype != dtype:
             raise DTypeError(
                 f"{name}: expected one dtype, got input {x.dtype}, {what} {value.dtype}; cast the input with .to() or "
                 "the module with .to()"

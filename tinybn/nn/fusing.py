@@ -14,7 +14,7 @@ _HALVES = ((2, 2), Geometry(stride=(2, 2)))  # windows of 2×2 that do not overl
 
 
 def with_relu(module: Module, forward: Callable[..., Any], following: Sequence[Module]) -> tuple[int, dict[str, bool]]:
-    """`Module.fusing` of a layer whose class defines ``forward``, with the option ``relu``: of a ReLU that comes next."""
+    """`Module.fusing` of a layer whose class defines ``forward``, with the option ``relu``: a ReLU that comes next."""
     if following and type(following[0]) is ReLU and _plain(module, forward) and _plain(following[0], ReLU.forward):
         return 1, {"relu": True}
     return 0, {}

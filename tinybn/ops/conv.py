@@ -28,7 +28,7 @@ def conv2d(
 ) -> Op:
     """x (N, C, H, W), weight (K, C/G, R, S), bias (K,) or None → (N, K, P, Q); with relu max(y, 0), in one pass.
 
-    With pool, the largest values of its 2×2 windows (N, K, P//2, Q//2); without a gradient, as nobody notes their places.
+    With pool, the largest values of its 2×2 windows (N, K, P//2, Q//2), without a gradient: their places are not kept.
     """
     y = convolve.conv2d(x, weight, bias, geometry, relu, pool)
     x_shape, weight_shape = x.shape, weight.shape

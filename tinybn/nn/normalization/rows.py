@@ -7,7 +7,7 @@ from tinybn import functional as F
 from tinybn._tensor import Tensor, as_tensor
 from tinybn._typing import DTypeLike
 from tinybn.errors import ShapeError
-from tinybn.functional.row_normalization import instance_norm_training
+from tinybn.functional.row_normalization import instance_norm_training, normalized_axes
 from tinybn.nn import init
 from tinybn.nn.module import Module
 from tinybn.nn.normalization.batchnorm import BatchNorm
@@ -44,7 +44,7 @@ class LayerNorm(Module):
         bias: bool = True,
         dtype: DTypeLike = "float32",
     ) -> None:
-        self.normalized_shape = _shape(normalized_shape)
+        self.normalized_shape = normalized_axes(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self.weight = Parameter(F.ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
         self.bias = Parameter(F.zeros(self.normalized_shape, dtype=dtype)) if elementwise_affine and bias else None
@@ -91,7 +91,7 @@ class RMSNorm(Module):
         elementwise_affine: bool = True,
         dtype: DTypeLike = "float32",
     ) -> None:
-        self.normalized_shape = _shape(normalized_shape)
+        self.normalized_shape = normalized_axes(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self.weight = Parameter(F.ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
 
@@ -168,6 +168,8 @@ class GroupNorm(Module):
 class _InstanceNorm(BatchNorm):
     """Its running statistics, if it keeps some, are means over the examples' own."""
 
+    fuses = False  # with a ReLU: the kernel does not know that
+
     def __init__(
         self,
         num_features: int,
@@ -180,8 +182,6 @@ class _InstanceNorm(BatchNorm):
         bias: bool = True,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
-
-    fuses = False
 
     def forward(self, input: Any, relu: bool = False) -> Tensor:
         x = input if type(input) is Tensor else as_tensor(input)
@@ -196,7 +196,7 @@ class _InstanceNorm(BatchNorm):
         y, moved = instance_norm_training(x, *running, self.weight, self.bias, momentum, self.eps)
         if tracked and not moved and x.array.size:
             self._skip(x)
-        return y
+        return F.relu(y) if relu else y
 
 
 class InstanceNorm1d(_InstanceNorm):
@@ -240,10 +240,6 @@ class InstanceNorm2d(_InstanceNorm):
 
     input_ndims = (4,)
     input_shapes = "(N, C, H, W) or (C, H, W)"
-
-
-def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
 
 
 def _reset(weight: Parameter | None, bias: Parameter | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Findings about the row kernels, each a test: what fails now, and what was not tested."""
+"""Row kernels and their layers at the edges: data far beyond 1, no values, equal values, any memory, odd arguments."""
 
 import itertools
 
@@ -34,18 +34,18 @@ def gradient(dy, x, eps, centered=True):
     return rstd * (inner - dy.mean(1, keepdims=True) if centered else inner)
 
 
-# --- 1. FAILS: rstd² leaves float32's range, and with it `slope` ---
+# --- very large and very small data: rstd² would leave float32's range ---
 
 
-@pytest.mark.parametrize("scale, eps", [(1e20, EPS), (1e25, EPS), (1e30, EPS), (1e-20, 0.0), (1e-25, 0.0)])
-@pytest.mark.parametrize("size", [1, 1e-15], ids=["dy of 1", "dy of 1e-15"])
+@pytest.mark.parametrize(
+    "scale, size, eps",
+    [(1e20, 1, EPS), (1e25, 1, EPS), (1e30, 1, EPS), (1e-20, 1, 0.0), (1e-20, 1e-15, 0.0), (1e-25, 1e-15, 0.0)],
+)
 @pytest.mark.parametrize("norm", ["layer", "rms", "group", "group, channels last"])
 def test_gradients_of_very_large_and_very_small_data(norm, scale, eps, size):
     rng = np.random.default_rng(0)
     x, dy = ((rng.standard_normal((4, 6, 5, 5)) * s).astype("float32") for s in (scale, size))
     wanted = gradient(dy.reshape(4, -1), x.reshape(4, -1), eps, norm != "rms")
-    if not np.abs(wanted).max() > 1e-34:
-        pytest.skip("the gradient itself is too small for float32")
     if norm.startswith("group"):
         x, dy = (channels_last(a) if "last" in norm else a for a in (x, dy))
         _, moments = kernels.group_norm(x, None, None, 1, eps)
@@ -56,7 +56,7 @@ def test_gradients_of_very_large_and_very_small_data(norm, scale, eps, size):
     np.testing.assert_allclose(dx.reshape(4, -1), wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())
 
 
-# --- 2. FAILS: without rows, the sizes of dweight, dbias and weight are not looked at, and dweight is written ---
+# --- no rows, no values ---
 
 
 def test_without_rows_a_dweight_that_is_too_short_is_refused():
@@ -66,9 +66,6 @@ def test_without_rows_a_dweight_that_is_too_short_is_refused():
             x.copy(), dweight.view, dbias.view, x, x, np.zeros((2, 0)), None, 1, EPS, True, np.zeros((1, 200)), 1
         )
     dweight.assert_clean_outside()
-
-
-# --- 3. FAILS in the twin: no values ---
 
 
 @every_version
@@ -85,7 +82,7 @@ def test_no_values(shape, affine, which):
     assert not dweight.any() and not dbias.any()
 
 
-# --- 4. FAILS for float64: groups of equal values, channels last, K not a power of 2 ---
+# --- equal values ---
 
 
 @every_dtype
@@ -98,7 +95,7 @@ def test_groups_of_one_value_give_exactly_the_bias(k, last, dtype):
         assert not y.any()
 
 
-# --- 5. FAILS: instance_norm writes the mean before it finds the variance read-only; relu is ignored in training ---
+# --- what is refused changes nothing ---
 
 
 def test_instance_norm_refuses_before_it_changes_anything():
@@ -122,7 +119,7 @@ def test_instance_norm_heeds_relu_in_training_as_it_does_in_evaluation():
         assert layer.train(training)(x, relu=True).data.min() == 0
 
 
-# --- 6. FAILS: sizes that are NumPy's, dtypes that nobody takes ---
+# --- sizes that are NumPy's, dtypes that nobody takes ---
 
 
 def test_a_size_may_be_numpys_integer():
@@ -136,7 +133,7 @@ def test_float16_is_refused_by_the_functions_own_name(function, arguments):
         getattr(tb.functional, function)(np.ones((4, 6), "float16"), *arguments)
 
 
-# --- what passes, and was not tested ---
+# --- any memory ---
 
 
 @every_dtype
