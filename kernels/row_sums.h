@@ -53,18 +53,19 @@ static inline double NAMED(tinybn_total, VALUE)(const tinybn_doubles *sum)
 /* The values of a row of n from place i on, and where there are fewer than LANES `rest` for those that are missing. The end of
    a longer row is read together with what stands before it, which `rest` then replaces: bytes that are copied into a vector
    would have to be waited for. */
-static inline LANES NAMED(tinybn_load, VALUE)(const VALUE *x, ptrdiff_t i, ptrdiff_t n, VALUE rest)
+static inline void NAMED(tinybn_load, VALUE)(LANES *lanes, const VALUE *x, ptrdiff_t i, ptrdiff_t n, VALUE rest)
 {
     static const VALUE places[TINYBN_LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     LANES value = (LANES){0} + rest;
-    if (n - i >= TINYBN_LANES)
-        return LOAD(x + i);
-    if (n >= TINYBN_LANES) {
+    if (n - i >= TINYBN_LANES) {
+        value = LOAD(x + i);
+    } else if (n >= TINYBN_LANES) {
         MASK own = LOAD(places) >= (VALUE)(TINYBN_LANES - (n - i));
-        return (LANES)(((MASK)LOAD(x + n - TINYBN_LANES) & own) | ((MASK)value & ~own));
+        value = (LANES)(((MASK)LOAD(x + n - TINYBN_LANES) & own) | ((MASK)value & ~own));
+    } else {
+        memcpy(&value, x + i, (n - i) * sizeof(VALUE));
     }
-    memcpy(&value, x + i, (n - i) * sizeof(VALUE));
-    return value;
+    *lanes = value;
 }
 
 /* With d = x - shift: Σd and Σd² are added to total and square. */
@@ -89,7 +90,8 @@ static inline void NAMED(tinybn_row_squares, VALUE)(double *total, double *squar
     }
     if (i < n) {
         for (; i < n; i += TINYBN_LANES) {
-            d = NAMED(tinybn_load, VALUE)(x, i, n, shift) - shift;
+            NAMED(tinybn_load, VALUE)(&d, x, i, n, shift);
+            d -= shift;
             rest += d;
             rest_square += d * d;
         }
@@ -129,8 +131,9 @@ static inline void NAMED(tinybn_row_products, VALUE)(
     }
     if (i < n) {
         for (; i < n; i += TINYBN_LANES) {
-            d = NAMED(tinybn_load, VALUE)(x, i, n, high) - high;
-            g = NAMED(tinybn_load, VALUE)(dy, i, n, 0);
+            NAMED(tinybn_load, VALUE)(&d, x, i, n, high);
+            NAMED(tinybn_load, VALUE)(&g, dy, i, n, 0);
+            d -= high;
             GATE(g, d);
             rest += g;
             rest_product += g * d;
@@ -150,7 +153,7 @@ static inline void NAMED(tinybn_row_weighted, VALUE)(
     tinybn_doubles sum = {0}, sum_product = {0};
     LANES w = (LANES){0} + 1;
     for (ptrdiff_t i = 0; i < n;) {
-        LANES part = {0}, part_product = {0}, g;
+        LANES part = {0}, part_product = {0}, d, g;
         ptrdiff_t end = n - i < 8 * TINYBN_LANES ? n : i + 8 * TINYBN_LANES;
         for (; i + TINYBN_LANES <= end; i += TINYBN_LANES) {
             if (weight)
@@ -160,11 +163,13 @@ static inline void NAMED(tinybn_row_weighted, VALUE)(
             part_product += g * (LOAD(x + i) - high);
         }
         if (i < end) {
-            g = NAMED(tinybn_load, VALUE)(dy, i, n, 0);
+            NAMED(tinybn_load, VALUE)(&d, x, i, n, high);
+            NAMED(tinybn_load, VALUE)(&g, dy, i, n, 0);
             if (weight)
-                g *= NAMED(tinybn_load, VALUE)(weight, i, n, 0);
+                NAMED(tinybn_load, VALUE)(&w, weight, i, n, 0);
+            g *= w;
             part += g;
-            part_product += g * (NAMED(tinybn_load, VALUE)(x, i, n, high) - high);
+            part_product += g * (d - high);
             i = end;
         }
         NAMED(tinybn_add_lanes, VALUE)(&sum, &part);

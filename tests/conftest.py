@@ -1,9 +1,16 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 from pathlib import Path
 
 import pytest
+
+
+def pytest_collection_finish() -> None:
+    """The tests themselves, 50,000 of them, are no garbage: each collection in the lab would look at all of them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

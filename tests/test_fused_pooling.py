@@ -29,7 +29,7 @@ every_convolution = pytest.mark.parametrize("case", CONVOLUTIONS)
 
 
 def layers(case, dtype="float32", bias=True):
-    x, (k, c, *kernel), options = CONVOLUTIONS[case]
+    x, (k, _, *kernel), options = CONVOLUTIONS[case]
     conv = tb.nn.Conv2d(x[1], k, tuple(kernel), bias=bias, dtype=dtype, generator=np.random.default_rng(0), **options)
     values = np.random.default_rng(1).standard_normal(x).astype(dtype)
     values.flags.writeable = False
