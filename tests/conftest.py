@@ -8,7 +8,7 @@ import pytest
 
 
 def pytest_collection_finish() -> None:
-    """The tests themselves, 50,000 of them, are no garbage: each collection in the lab would look at all of them again."""
+    """What is collected here, 50,000 tests, is no garbage; each collection in the lab would look at all of it again."""
     gc.collect()
     gc.freeze()
 

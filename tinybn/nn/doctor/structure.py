@@ -129,9 +129,8 @@ def _values(case: Case, layer: Any, shape: tuple[int, ...]) -> int:
 def too_few_values(case: Case, place: Place) -> Finding | None:
     """A normalization within each example that has one or two values for each mean."""
     number, layer = values(case, place), place.layer
-    least = (
-        2 if isinstance(layer, RMSNorm) else 3
-    )  # two numbers divided by their root mean square are still a direction
+    # Two numbers divided by their root mean square are still a direction.
+    least = 2 if isinstance(layer, RMSNorm) else 3
     if number is None or place.mixes_examples or place.tracks or number >= least:
         return None
     whole = isinstance(layer, GroupNorm) and layer.num_groups > 1 and _values_of_all(place) >= 3
