@@ -10,7 +10,7 @@
 `register` adds a version of a kernel, `register_kernel` a new kernel.
 """
 
-from tinybn.bench import batchnorm, others, rows, steps, training, users  # noqa: F401  # they fill the table
+from tinybn.bench import batchnorm, others, row_users, rows, steps, training, users  # noqa: F401  # they fill the table
 from tinybn.bench.inputs import Case, aligned
 from tinybn.bench.registry import KERNELS, Kernel, Version, register, register_kernel, unregister
 from tinybn.bench.results import Report, Row, load

@@ -6,6 +6,7 @@ from typing import Any
 
 from tinybn._typing import Array
 from tinybn.bench.registry import KERNELS, Arguments, Call, Version
+from tinybn.bench.row_users import with_bias
 
 NAME = "torch"
 
@@ -82,10 +83,8 @@ def _row_backward(forward: Callable[[Any, Arguments], Call]) -> Callable[[Any, A
     """The gradients of a forward whose bias, if it has one, is not among the arguments."""
 
     def bind(torch: Any, arguments: Arguments) -> Call:
-        has_bias = arguments.get("centered", True)
-        bias = arguments["weight"].copy() if has_bias else None
-        leaves = _row_leaves(torch, {**arguments, "bias": bias})
-        y = forward(torch, {**arguments, "bias": bias, "leaves": leaves})()
+        leaves = _row_leaves(torch, with_bias(arguments))
+        y = forward(torch, {**arguments, "leaves": leaves})()
         (dy,) = _tensors(torch, arguments, "dy")
         return lambda: torch.autograd.grad(y, leaves, dy, retain_graph=True)
 
@@ -162,18 +161,22 @@ _PEERS: dict[str, tuple[Callable[[Any, Arguments], Call], Callable[[Any], dict[s
     "batch_norm_backward": (_backward, _gradients),
     "batch_norm_backward relu": (_backward, _gradients),
     "normalize_backward": (_eval_backward, _gradients),
-    "layer_norm": (_layer_norm, _output),
-    "layer_norm_backward": (_row_backward(_layer_norm), _gradients),
-    "rms_norm": (_layer_norm, _output),
-    "rms_norm_backward": (_row_backward(_layer_norm), _gradients),
-    "group_norm": (_group_norm, _output),
-    "group_norm_backward": (_row_backward(_group_norm), _gradients),
     "max_pool2d": (_max_pool, _pooled),
     "erf": (_erf, None),
     "multiply": (_multiply, None),
     "correlate": (_convolution, _channels_last_output),
     "sigmoid": (_sigmoid, None),
     "relu": (_relu, None),
+    **{
+        name: peer
+        for kind, forward in (("layer_norm", _layer_norm), ("rms_norm", _layer_norm), ("group_norm", _group_norm))
+        for name, peer in (
+            (kind, (forward, _output)),
+            (f"F.{kind}", (forward, _output)),
+            (f"{kind}_backward", (_row_backward(forward), _gradients)),
+            (f"F.{kind} backward", (_row_backward(forward), _gradients)),
+        )
+    },
     "F.batch_norm": (_training, _output),
     "F.batch_norm eval": (_eval, _output),
     "F.batch_norm backward": (_backward, _gradients),
