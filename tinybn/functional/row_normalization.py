@@ -204,6 +204,8 @@ def _over_last_axes(
 
 def normalized_axes(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     """The shape of the axes that are normalized together; a number stands for one axis."""
+    if type(normalized_shape) is tuple:
+        return normalized_shape
     if isinstance(normalized_shape, int | np.integer):
         return (int(normalized_shape),)
     return tuple(normalized_shape)
@@ -216,14 +218,18 @@ def _parameters(name: str, x: Tensor, shape: tuple[int, ...], weight: Any, bias:
         raise DTypeError(f"{name}: expected float32 or float64, got {dtype}; use .float() first")
     weight = weight if weight is None or isinstance(weight, Tensor) else as_tensor(weight)
     bias = bias if bias is None or isinstance(bias, Tensor) else as_tensor(bias)
-    for what, value in (("weight", weight), ("bias", bias)):
-        if value is None:
-            continue
-        if value.array.shape != shape:
-            raise ShapeError(f"{name}: an input of shape {x.shape} needs a {what} of {shape}, got {value.shape}")
-        if value.array.dtype != dtype:
-            raise DTypeError(
-                f"{name}: expected one dtype, got input {x.dtype}, {what} {value.dtype}; cast the input with .to() or "
-                "the module with .to()"
-            )
+    if weight is not None and (weight.array.shape != shape or weight.array.dtype != dtype):
+        raise _misfit(name, x, shape, "weight", weight)
+    if bias is not None and (bias.array.shape != shape or bias.array.dtype != dtype):
+        raise _misfit(name, x, shape, "bias", bias)
     return weight, bias
+
+
+def _misfit(name: str, x: Tensor, shape: tuple[int, ...], what: str, value: Tensor) -> Exception:
+    """What does not go together."""
+    if value.shape != shape:
+        return ShapeError(f"{name}: an input of shape {x.shape} needs a {what} of {shape}, got {value.shape}")
+    return DTypeError(
+        f"{name}: expected one dtype, got input {x.dtype}, {what} {value.dtype}; cast the input with .to() or the "
+        "module with .to()"
+    )
