@@ -127,7 +127,9 @@ def test_the_peers_run_is_what_users_call_on_the_standard_shapes(monkeypatch, ca
     seen = []
     monkeypatch.setattr(runner, "run_group", lambda group, effort: seen.append(group) or [made_row()])
     assert main(["bench", "--peers", "--no-torch", "--threads", "1", "2"]) == 0
-    assert {group.kernel.name for group in seen} == {"F.batch_norm", "F.batch_norm eval", "F.batch_norm backward"}
+    rows = {f"F.{name}{part}" for name in ("layer_norm", "rms_norm", "group_norm") for part in ("", " backward")}
+    names = {group.kernel.name for group in seen}
+    assert names == {"F.batch_norm", "F.batch_norm eval", "F.batch_norm backward", *rows}
     assert {group.case.shape for group in seen} == set(bench.inputs.STANDARD)
     assert len(seen) == 3 * (9 + 5)  # five of the shapes channels-last too
     assert {threads for group in seen for _, threads in group.entries} == {1, 2}
