@@ -131,7 +131,7 @@ def test_the_peers_run_is_what_users_call_on_the_standard_shapes(monkeypatch, ca
     names = {group.kernel.name for group in seen}
     assert names == {"F.batch_norm", "F.batch_norm eval", "F.batch_norm backward", *rows}
     assert {group.case.shape for group in seen} == set(bench.inputs.STANDARD)
-    assert len(seen) == 3 * (9 + 5)  # five of the shapes channels-last too
+    assert len(seen) == 5 * (9 + 5) + 4 * 9  # five of the shapes channels-last too, but for rows
     assert {threads for group in seen for _, threads in group.entries} == {1, 2}
 
 
