@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -255,7 +256,8 @@ def test_backward_hooks_keep_no_gradients():
         for _ in range(10):
             step()
             counts.append(len(gc.get_objects()))
-        assert counts[4] == counts[9]
+        # A step that leaves something leaves it each time; once, some other thread may have made an object.
+        assert min(after - before for before, after in pairwise(counts[4:])) <= 0, counts
     finally:
         gc.enable()
 
