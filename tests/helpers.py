@@ -39,3 +39,15 @@ def made_run(placement="none", seed=0, accuracy=0.9, **fields):
         "curve": [(10, 0.5), (20, accuracy)],
     }
     return Run(placement=placement, seed=seed, test_accuracy=accuracy, **{**defaults, **fields})
+
+
+def with_state(layer, seed=0):
+    """A layer whose parameters are normal, the same for each seed."""
+    rng = np.random.default_rng(seed)
+    for parameter in layer.parameters():
+        parameter.data[...] = rng.standard_normal(parameter.shape)
+    return layer
+
+
+def normal(shape, dtype="float64", seed=1):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)

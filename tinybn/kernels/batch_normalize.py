@@ -30,7 +30,7 @@ def batch_moments(x: Array) -> Array:
     if not _ready(x, None, None, None, None, None, False):
         x = layout.prepared("batch_moments", x)
     moments = np.empty((2, x.shape[1]))
-    _batch_moments(moments, x, _workers(x, 1))
+    _batch_moments(moments, x, workers(x, 1))
     return moments
 
 
@@ -85,7 +85,7 @@ def batch_norm(
         momentum,
         eps,
         relu,
-        _workers(x, 3),
+        workers(x, 3),
         2 * x.nbytes >= STREAMED_BYTES,
         unbiased,
     )
@@ -102,7 +102,7 @@ def normalize(
         mean, var = layout.statistics(mean, var, x)
     y = np.empty_like(x)
     stream = 2 * x.nbytes >= STREAMED_BYTES and x.flags.c_contiguous and x.ndim > 2
-    _normalize(y, x, mean, var, weight, bias, eps, relu, _workers(x, 2), stream)
+    _normalize(y, x, mean, var, weight, bias, eps, relu, workers(x, 2), stream)
     return y
 
 
@@ -155,11 +155,11 @@ def _backward(
         mean, var = layout.statistics(mean, var, x)
     dx, dweight, dbias = np.empty_like(x), np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
     streamed = 3 * x.nbytes >= STREAMED_BYTES
-    kernel(dx, dweight, dbias, dy, x, mean, var, weight, bias, eps, relu, _workers(x, 5), streamed)
+    kernel(dx, dweight, dbias, dy, x, mean, var, weight, bias, eps, relu, workers(x, 5), streamed)
     return dx, dweight, dbias
 
 
-def _workers(x: Array, passes: int) -> int:
-    """Threads for BatchNorm, which goes over so many tensors like x: its workers may sleep, and not be worth waking."""
+def workers(x: Array, passes: int) -> int:
+    """Threads for a normalization, which goes over so many tensors like x: who sleeps may not be worth waking."""
     threads = get_num_threads()
     return 1 if threads == 1 or x.size < THREADED_SIZE else useful_threads(threads, passes * x.nbytes)

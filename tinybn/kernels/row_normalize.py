@@ -7,15 +7,12 @@ import numpy as np
 from tinybn._typing import Array
 from tinybn.errors import ShapeError
 from tinybn.kernels import layout
-from tinybn.kernels.table import chosen, modules, useful_threads
-from tinybn.threads import get_num_threads
+from tinybn.kernels.batch_normalize import workers
+from tinybn.kernels.table import chosen, modules
 
 _layer_norm, _layer_norm_backward = chosen["layer_norm"], chosen["layer_norm_backward"]
 _group_norm, _group_norm_backward = chosen["group_norm"], chosen["group_norm_backward"]
 _contiguous = getattr(modules["rownorm"], "contiguous", layout.never_ready)
-
-# As for BatchNorm: fewer elements stay on one thread.
-THREADED_SIZE = 1 << 16
 
 # In the backward, threads share chunks of rows, of which each has sums of its own for dweight and dbias.
 CHUNK_ROWS = 8
@@ -87,7 +84,7 @@ def group_norm(x: Array, weight: Array | None, bias: Array | None, groups: int, 
     x = layout.prepared("group_norm", x)
     weight, bias = layout.channels("weight", weight, x), layout.channels("bias", bias, x)
     y, moments, scratch = np.empty_like(x), np.empty((2, len(x) * groups)), np.empty((len(x), 2 * x.shape[1]))
-    _group_norm(y, moments, x, weight, bias, groups, eps, scratch, _workers(x, 3))
+    _group_norm(y, moments, x, weight, bias, groups, eps, scratch, workers(x, 3))
     return y, moments
 
 
@@ -102,7 +99,7 @@ def group_norm_backward(
     dy, weight = layout.like(x, dy, "group_norm_backward"), layout.channels("weight", weight, x)
     dx, scratch = np.empty_like(x), np.empty((len(x), 2 * x.shape[1]))
     dweight, dbias = np.empty((2, x.shape[1]), x.dtype) if affine else (None, None)
-    _group_norm_backward(dx, dweight, dbias, dy, x, moments, weight, groups, eps, scratch, _workers(x, 5))
+    _group_norm_backward(dx, dweight, dbias, dy, x, moments, weight, groups, eps, scratch, workers(x, 5))
     return dx, dweight, dbias
 
 
@@ -113,7 +110,7 @@ def _rows(
     if not _contiguous(x, weight, bias):
         x, weight, bias = _plain(x), _plain_or_none(weight), _plain_or_none(bias)
     y, moments = np.empty(x.shape, x.dtype), np.empty((2, rows))
-    _layer_norm(y, moments, x, weight, bias, period, eps, centered, _workers(x, 3))
+    _layer_norm(y, moments, x, weight, bias, period, eps, centered, workers(x, 3))
     return y, moments
 
 
@@ -136,7 +133,7 @@ def _row_gradients(
     dx, scratch = np.empty(x.shape, x.dtype), np.empty((chunks, 4 * places))
     sums = np.empty((2, places), x.dtype) if affine else None
     dweight, dbias = (None, None) if sums is None else sums
-    threads = _workers(x, 5)
+    threads = workers(x, 5)
     _layer_norm_backward(dx, dweight, dbias, dy, x, moments, weight, period, eps, centered, scratch, threads)
     return dx, sums
 
@@ -158,8 +155,3 @@ def _plain(a: Array) -> Array:
 
 def _plain_or_none(a: Array | None) -> Array | None:
     return None if a is None else _plain(a)
-
-
-def _workers(x: Array, passes: int) -> int:
-    threads = get_num_threads()
-    return 1 if threads == 1 or x.size < THREADED_SIZE else useful_threads(threads, passes * x.nbytes)

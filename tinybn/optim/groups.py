@@ -3,9 +3,7 @@
 from typing import Any
 
 from tinybn.nn.module import Module
-from tinybn.nn.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
-
-NORMS = BatchNorm, LayerNorm, GroupNorm, RMSNorm
+from tinybn.nn.normalization import NORMALIZATIONS
 
 
 def parameter_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -44,7 +42,7 @@ def parameter_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]
     parameters = list(model.parameters())
     if not parameters:
         raise ValueError(f"parameter_groups: {type(model).__name__} has no parameters")
-    of_norms = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters()}
+    of_norms = {id(p) for module in model.modules() if isinstance(module, NORMALIZATIONS) for p in module.parameters()}
     kept = [p.ndim < 2 or id(p) in of_norms for p in parameters]
     return [
         {"params": [p for p, keep in zip(parameters, kept, strict=True) if not keep], "weight_decay": weight_decay},

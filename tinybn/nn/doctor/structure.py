@@ -7,10 +7,10 @@ from tinybn.nn.container import Sequential
 from tinybn.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from tinybn.nn.doctor.case import UPDATE, Case
 from tinybn.nn.doctor.report import Finding
-from tinybn.nn.doctor.trace import KINDS, PER_EXAMPLE, Drop, Place
+from tinybn.nn.doctor.trace import PER_EXAMPLE, Drop, Place
 from tinybn.nn.linear import Linear
 from tinybn.nn.module import Module
-from tinybn.nn.normalization import BatchNorm, GroupNorm, RMSNorm
+from tinybn.nn.normalization import NORMALIZATIONS, BatchNorm, GroupNorm, RMSNorm
 
 _WEIGHTED = (Linear, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d)
 
@@ -62,7 +62,7 @@ def _without(case: Case, place: Place, drop: Drop) -> str:
 
 
 def _last_norm(row: Sequential) -> int:
-    return max(i for i, part in enumerate(row) if isinstance(part, KINDS))
+    return max(i for i, part in enumerate(row) if isinstance(part, NORMALIZATIONS))
 
 
 # --- bias -------------------------------------------------------------------------------------------------------------

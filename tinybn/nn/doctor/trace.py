@@ -16,9 +16,8 @@ from tinybn.nn.doctor.modes import use_running
 from tinybn.nn.doctor.runs import tell_runs
 from tinybn.nn.dropout import Dropout
 from tinybn.nn.module import Module
-from tinybn.nn.normalization import BatchNorm, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
+from tinybn.nn.normalization import NORMALIZATIONS, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
 
-KINDS = (BatchNorm, LayerNorm, GroupNorm, RMSNorm)  # InstanceNorm is a BatchNorm
 PER_EXAMPLE = (InstanceNorm1d, InstanceNorm2d, LayerNorm, GroupNorm, RMSNorm)  # statistics of each example's own
 
 # Ops that move values, so that a ReLU on the other side of them meets each value of a channel that is not lost.
@@ -86,7 +85,9 @@ def trace(model: Module, inputs: Any) -> list[Place]:
     One forward of ``inputs``, recorded, in which dropout drops and normalization uses the running statistics. It
     changes the model (what requires grad, modes): pass a copy.
     """
-    places = {id(layer): Place(name, layer) for name, layer in model.named_modules() if isinstance(layer, KINDS)}
+    places = {
+        id(layer): Place(name, layer) for name, layer in model.named_modules() if isinstance(layer, NORMALIZATIONS)
+    }
     drops: dict[Any, Drop] = {}
     runs: list[_Run] = []
 

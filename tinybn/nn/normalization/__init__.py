@@ -14,8 +14,11 @@ from tinybn.nn.normalization.partial import (
 from tinybn.nn.normalization.renorm import BatchRenorm1d, BatchRenorm2d
 from tinybn.nn.normalization.rows import GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
 
+NORMALIZATIONS = BatchNorm, LayerNorm, GroupNorm, RMSNorm  # all layers that normalize are one of these
+
 __all__ = [
     "CONVENTIONS",
+    "NORMALIZATIONS",
     "BatchNorm",
     "BatchNorm1d",
     "BatchNorm2d",

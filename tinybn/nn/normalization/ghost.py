@@ -111,7 +111,7 @@ class GhostBatchNorm1d(_GhostBatchNorm):
 
     Args:
         ghost_size: the examples of a ghost batch.
-        num_features, eps, momentum, affine, track_running_stats, dtype, convention, debias: as in `BatchNorm1d`.
+        num_features, eps, momentum, affine, track_running_stats, dtype, bias, convention, debias: as in `BatchNorm1d`.
 
     Shapes: (N, C) or (N, C, L) → the same; weight, bias, running_mean, running_var (C,).
 

@@ -107,8 +107,8 @@ class BatchRenorm1d(_BatchRenorm):
             and 40,000 and 25,000 of them; these shares give the same with 130,000. They follow
             ``num_batches_tracked``, so that training goes on from a state_dict as if it had not been interrupted.
             None: the limits are the same from the first batch on, where running statistics are still 0 and 1.
-        num_features, eps, momentum, affine, dtype, convention, debias: as in `BatchNorm1d`. The paper's momentum is
-            0.01.
+        num_features, eps, momentum, affine, dtype, bias, convention, debias: as in `BatchNorm1d`. The paper's momentum
+            is 0.01.
         track_running_stats: True; it is here for BatchNorm's order of arguments.
 
     Shapes: (N, C) or (N, C, L) → the same; weight, bias, running_mean, running_var (C,).
