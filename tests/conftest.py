@@ -6,6 +6,14 @@ from pathlib import Path
 
 import pytest
 
+import tinybn as tb
+
+
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """Every test begins with the same default generator: what it draws does not depend on the tests before it."""
+    tb.manual_seed(0)
+
 
 def pytest_collection_finish() -> None:
     """What is collected here, 50,000 tests, is no garbage; each collection in the lab would look at all of it again."""
